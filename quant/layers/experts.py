@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from brevitas.quant_tensor import QuantTensor
 from torch.nn import functional
 
 from quant.errors import QuantError
@@ -15,6 +16,13 @@ __all__ = ["Experts"]
 
 BALANCE = 0.1
 """Factor of both terms of the balance loss."""
+
+
+def _scales_by_output(scheme: Scheme) -> bool:
+    """Whether each output of a linear layer has a scale of its own."""
+    with torch.random.fork_rng(devices=[]):
+        weight = linear(scheme, 2, 2).quant_weight()
+    return isinstance(weight, QuantTensor) and weight.scale.numel() > 1
 
 
 class Experts(torch.nn.Module):
@@ -29,7 +37,8 @@ class Experts(torch.nn.Module):
     variation over the experts of the batch's sums of p and of choices: Shazeer et al., "Outrageously large neural
     networks: the sparsely-gated mixture-of-experts layer", ICLR 2017, section 4, with one expert and without noise.
 
-    Raises QuantError (status 2) for fewer than two experts.
+    Raises QuantError (status 2) for fewer than two experts, and for a scheme with a scale for each output, which would
+    be one for each expert.
     """
 
     def __init__(
@@ -38,6 +47,12 @@ class Experts(torch.nn.Module):
         super().__init__()
         if isinstance(experts, bool) or not isinstance(experts, int) or experts < 2:
             raise QuantError(f"experts={experts!r} is no whole number of 2 or more", status=2)
+        if _scales_by_output(scheme):
+            raise QuantError(
+                f"experts={experts}: scheme {scheme.name} has a scale for each output, and all experts have one: take "
+                "another scheme, as integer or binarynet",
+                status=2,
+            )
         self.experts, self.balance = experts, balance
         self.gate = linear(scheme, in_features, experts)
         self.quant = Activation(act_quant=scheme.sum_quant())

@@ -76,6 +76,14 @@ def test_what_is_impossible_is_said(options, message):
         create_model("tfc-w2a2", **options)
 
 
+@pytest.mark.parametrize("scheme", ["xnor", "bwn", "hwgq", "accumulator_aware"])
+def test_schemes_with_a_scale_for_each_output_are_refused(scheme):
+    bits = {"xnor": "w1a1", "bwn": "w1a2", "hwgq": "w1a2"}.get(scheme, "w4a4")
+    with pytest.raises(QuantError, match=f"experts=2: scheme {scheme} has a scale for each output") as caught:
+        create_model(f"tfc-{bits}", scheme, experts=2)
+    assert caught.value.status == 2
+
+
 def test_one_expert_multiplies_a_frame_and_the_memory_holds_all():
     plain, several = (summary(create_model("tfc-w4a4", hidden=[32, 24], **options)) for options in ({}, {"experts": 3}))
     rows = {row.name: row for row in several}
