@@ -1,6 +1,5 @@
 """What other widths of single layers cost a trained network in loss, and save on a target."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,11 +50,12 @@ def sensitivity(
     from quant.compression.width_sensitivity import width_sensitivity
     from quant.models.network import model_inputs
     from quant.training.checkpoint import load_checkpoint
+    from quant.training.run_folder import read_run
 
     folder = Path(run)
     if not (folder / "metrics.json").is_file() or not (folder / "model.onnx").is_file():
         raise UsageError(f"{folder} is no run of a quantized network: give a folder that bitfabric train left")
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read_run(folder, ("task", "config", "dataset"))
     if metrics["task"] != "classification":
         raise UsageError(f"{folder} has a network for {metrics['task']}, and sensitivity is measured on classes")
     model = load_checkpoint(folder / "checkpoint.pt")

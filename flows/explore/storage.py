@@ -121,7 +121,9 @@ def _unusable(folder: Path, settings: Settings, error: Exception) -> BitfabricEr
     if isinstance(error, ImportError) and driver is not None:
         text = f"the driver of its database, the Python module {driver}, is not installed"
         remedy = f"pip install '{DRIVERS.get(driver, driver)}'"
-    elif url is not None and url.startswith("grpc:"):
+    elif url is None:
+        remedy = "restore the file, or start a new study (-o)"
+    elif url.startswith("grpc:"):
         remedy = "start its server there (docs/howto/cluster.md), and repeat the command"
     else:
         remedy = "give the URL of a database that is there, as sqlite:///study.db, or leave --storage out"

@@ -1,6 +1,7 @@
 """Sensitivity of a trained network, in Python and on the command line."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -69,6 +70,13 @@ def test_networks_whose_layers_have_one_width(model, options, message):
 def test_wrong_use(run, tmp_path):
     with pytest.raises(UsageError, match="is no run of a quantized network"):
         sensitivity(tmp_path, "ulx3s-25f")
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    (damaged / "metrics.json").write_text((run / "metrics.json").read_text()[:300])
+    with pytest.raises(QuantError, match=r"damaged/metrics\.json is damaged or of another version: train the network"):
+        sensitivity(damaged, "ulx3s-25f")
+    (damaged / "checkpoint.pt").unlink()
+    with pytest.raises(QuantError, match=r"is no finished run, it has no checkpoint\.pt"):
+        sensitivity(damaged, "ulx3s-25f")
     with pytest.raises(UsageError, match="no target 'nowhere'"):
         sensitivity(run, "nowhere", fps=1000, weight_widths=(4,), activation_widths=(4,))
     for wrong, message in ((["--bits", "0"], "no list of widths"), (["--acts", "1"], "signs"), (["--by", "x"], "loss")):

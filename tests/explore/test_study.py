@@ -191,7 +191,7 @@ def test_damaged_studies_are_one_line(tmp_path):
         assert "\n" not in str(caught.value)
     write_settings(tmp_path, _settings())
     (tmp_path / "journal.log").write_text("no journal\n{}\n")
-    with pytest.raises(BitfabricError, match=r"the storage .*journal\.log cannot be used: ") as caught:
+    with pytest.raises(BitfabricError, match=r"the storage .*journal\.log cannot be .*; restore the file") as caught:
         Study(tmp_path)
     assert "\n" not in str(caught.value)
 
