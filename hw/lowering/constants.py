@@ -12,7 +12,7 @@ from hw.host import operators
 from hw.host.errors import BitfabricError
 from hw.lowering.constant_folding import evaluate
 from hw.lowering.domains import LINEAR_OPS
-from hw.lowering.linear_quantizers import LinearParameters, code_type, linear_parameters
+from hw.lowering.linear_quantizers import SMALLEST_SCALE, LinearParameters, code_type, linear_parameters
 from hw.lowering.node_attributes import attribute
 from hw.lowering.refusal import lowering_error
 
@@ -79,6 +79,11 @@ def quant_parameters(node: onnx.NodeProto, operands: list[np.ndarray | None]) ->
         )
     if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
         raise BitfabricError(f"{node.name}: {node.op_type} with a scale that is not positive; check the training")
+    if np.any(scale < SMALLEST_SCALE):
+        raise BitfabricError(
+            f"{node.name}: {node.op_type} with a scale below {SMALLEST_SCALE:.3g}, where float32 has fewer bits; check "
+            "the training"
+        )
     if not np.all(np.isfinite(zero_point)):
         raise BitfabricError(f"{node.name}: {node.op_type} with a zero point that is not finite; check the training")
     mode = str(attribute(node, "rounding_mode", "ROUND"))

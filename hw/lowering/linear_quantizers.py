@@ -29,6 +29,10 @@ ADDENDS: dict[int, tuple[int, int]] = {**CODES, TensorProto.INT32: (-(1 << 31), 
 NAMES: dict[str, int] = {type_name(kind): kind for kind in ADDENDS}
 """NumPy's names of these types."""
 
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+"""The smallest number that float32 holds with all of its bits. Below it quotients by a scale have few, and runtimes may
+take such a scale for 0."""
+
 
 @dataclass(frozen=True)
 class LinearParameters:

@@ -329,6 +329,8 @@ def small(**changed) -> onnx.ModelProto:
     [
         ({"scale": 0.0}, "Q: QuantizeLinear cannot be lowered: its scale is not positive; check the calibration"),
         ({"scale": -1.0}, "its scale is not positive"),
+        ({"scale": np.inf}, "its scale is not finite; check the calibration"),
+        ({"scale": 1e-40}, "its scale is below 1.18e-38, where float32 has fewer bits"),
         ({"scale": [1.0, 2.0], "zero": [0, 0]}, "its scales [2] do not fit axis 1 of its input [1, 4]"),
         ({"scale": [1.0] * 4, "zero": [0] * 4, "opset": 12}, "before opset 13 there is one for the tensor"),
         ({"scale": [1.0] * 4, "zero": [0, 0]}, "its zero point [2] does not fit its scale [4]"),

@@ -6,7 +6,7 @@ from onnx import AttributeProto, TensorProto
 from hw.lowering.domains import LINEAR_OPS, ORT_DOMAIN
 from hw.lowering.gate.site import Rule, Shape, Site, Tensor
 from hw.lowering.gate.tensors import type_name
-from hw.lowering.linear_quantizers import ADDENDS, CODES
+from hw.lowering.linear_quantizers import ADDENDS, CODES, SMALLEST_SCALE
 
 Outputs = list[tuple[Shape, int]]
 PER_TENSOR_ONLY = 13
@@ -75,8 +75,14 @@ def _check_parameters(site: Site, codes: int) -> None:
     values = scale.value
     assert values is not None
     positive = site.node.op_type == LINEAR_OPS[0] or site.input(0).data
-    if not np.all(np.isfinite(values)) or (positive and np.any(values <= 0)):
+    if not np.all(np.isfinite(values)):
+        raise site.error("its scale is not finite", "check the calibration")
+    if positive and np.any(values <= 0):
         raise site.error("its scale is not positive", "check the calibration")
+    if positive and np.any(values < SMALLEST_SCALE):
+        raise site.error(
+            f"its scale is below {SMALLEST_SCALE:.3g}, where float32 has fewer bits", "check the calibration"
+        )
 
 
 def _check_axis(site: Site, shape: Shape, scale: Tensor) -> None:
