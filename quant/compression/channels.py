@@ -19,7 +19,7 @@ from brevitas.proxy import ActQuantProxyFromInjector
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from quant.compression.weights import Layer, find_layers, layer_kind
+from quant.compression.weights import Layer, find_layers, is_transposed, layer_kind
 from quant.errors import QuantError
 
 _MOVES = {
@@ -259,11 +259,15 @@ class _Trace:
             return parts
         if groups > 1 or (layer_kind(layer) == "linear" and x.dim() != 2):
             self.fix(parts, f"layer {name} reads it in groups or at positions")
+        if is_transposed(layer):
+            self.fix(parts, f"transposed convolution {name} reads it")
         for group in self.of(parts):
             group.readers.append(name)
         made = self.groups.setdefault(name, Group(output.shape[1], [name]))
         if groups > 1 or output.dim() != x.dim():
             made.fixed = f"layer {name} has {groups} groups"
+        if is_transposed(layer):
+            made.fixed = "it is a transposed convolution"
         return (Part(name, output.shape[1]),)
 
 

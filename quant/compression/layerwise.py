@@ -23,6 +23,7 @@ from quant.compression.weights import (
     compressing,
     compression_of,
     for_layer,
+    is_transposed,
     layer_kind,
     own_grid,
     weight_of,
@@ -133,6 +134,12 @@ def _check(layers: Mapping[str, Layer], damping: float) -> None:
         raise QuantError(f"damping={damping!r} is no positive number", status=2)
     for name, layer in layers.items():
         check_form(name, layer, "pruning or rounding", Pruned)
+        if is_transposed(layer):
+            raise QuantError(
+                f"layer {name} is a transposed convolution, whose outputs do not each have a row of weights: choose "
+                "other layers, or prune by magnitude",
+                status=2,
+            )
 
 
 def rescaled(grid: Grid, weight: torch.Tensor) -> Grid:

@@ -25,6 +25,7 @@ from quant.compression.weights import (
     check_form,
     find_layers,
     for_layer,
+    is_transposed,
     latent_of,
 )
 from quant.errors import QuantError
@@ -67,8 +68,8 @@ def low_rank(
     share of the layer's weights that the factors have (``budget``, at most); give one of them. It is a multiple of
     ``granularity`` (0: of 8 above 32, of 4 up to 32), rounded up for ``energy`` and down for ``budget``.
 
-    ``layers``: names or patterns; None: all but the last one, those in groups, and experts, for which the factors have
-    fewer weights.
+    ``layers``: names or patterns; None: all but the last one, those in groups, transposed ones, and experts, for which
+    the factors have fewer weights.
     ``x`` (N, ...) are training inputs, from which BatchNorm and quantizers between the factors take their ranges;
     without them, a training must follow (``fit``).
 
@@ -92,6 +93,7 @@ def low_rank(
         plane = len([side for side in layer.weight.shape[2:] if side > 1]) == 2
         kind = form if plane or form == "grouped" else "svd"
         fits = layer.weight.dim() in factors.FORMS[kind].axes and getattr(layer, "groups", 1) == 1
+        fits = fits and not is_transposed(layer)
         if fits and kind == "grouped":
             fits = min(layer.weight.shape[:2]) >= groups
         if not fits:

@@ -8,7 +8,16 @@ import torch
 
 from quant.compression.forms import Pruned
 from quant.compression.structures import Units, from_matrix, to_matrix, units
-from quant.compression.weights import Layer, attach, bit_width_of, check_form, compression_of, latent_of, of_scheme
+from quant.compression.weights import (
+    Layer,
+    attach,
+    bit_width_of,
+    check_form,
+    compression_of,
+    is_transposed,
+    latent_of,
+    of_scheme,
+)
 from quant.errors import QuantError
 from quant.structure import Structure
 
@@ -24,6 +33,12 @@ def check_prunable(name: str, layer: Layer, structure: Structure) -> None:
         )
     if structure.kind == "outputs":
         raise QuantError("pruning whole outputs is no mask: choose another structure", status=2)
+    if structure.kind != "unstructured" and is_transposed(layer):
+        raise QuantError(
+            f"layer {name} is a transposed convolution, for whose weights structure {structure} is not defined: take "
+            "unstructured or other layers",
+            status=2,
+        )
     if structure.kind not in ("unstructured", "n:m") and getattr(layer, "groups", 1) > 1:
         raise QuantError(
             f"layer {name} is a convolution in groups, whose outputs share no inputs: structure {structure} is not "

@@ -16,6 +16,7 @@ from quant.compression.weights import (
     compression_of,
     find_layers,
     is_quantized,
+    is_transposed,
     latent_of,
 )
 from quant.errors import QuantError
@@ -78,7 +79,9 @@ def _forms(model: torch.nn.Module, ties: Ties, layers: Layers) -> Mapping[str, T
         if layers is None and name == output and len(all_layers) > 1:
             continue
         shape = latent_of(layer).shape
-        form = Tied.structured(ties, shape, getattr(layer, "groups", 1), first=name == inputs)
+        form = None
+        if not is_transposed(layer):
+            form = Tied.structured(ties, shape, getattr(layer, "groups", 1), first=name == inputs)
         if form is not None:
             forms[name] = form
         elif layers is not None:

@@ -206,6 +206,11 @@ def check_compressible(name: str, layer: Layer, one_bit: bool = False) -> None:
         raise QuantError(f"layer {name} has a zero point, which compressed weights cannot have", status=2)
 
 
+def is_transposed(layer: Layer) -> bool:
+    """Whether the layer is a transposed convolution, whose weights are (in, out / groups, *kernel)."""
+    return isinstance(layer, torch.nn.modules.conv._ConvTransposeNd)
+
+
 def check_form(
     name: str, layer: Layer, what: str, allowed: type[CompressedWeight] | tuple[type[CompressedWeight], ...] = ()
 ) -> None:

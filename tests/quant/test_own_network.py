@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+import brevitas.nn as qnn
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from quant import TrainConfig, compression, create_model, load_checkpoint, train_run
+from quant.compression.weights import find_layers
 from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.training.compress import compress_run
@@ -237,6 +239,45 @@ def test_unused_quantizers_and_layers_that_run_twice(tmp_path, monkeypatch):
     shutil.copy(tmp_path / "whole" / "network.py", tmp_path)
     with pytest.raises(QuantError, match=r"no checkpoint of this version: it has no net\.first\.bias"):
         load_checkpoint(tmp_path / "changed.pt")
+
+
+def test_transposed_convolutions_are_refused_or_kept(tmp_path):
+    """Their weights are (in, out, *kernel): what reads rows of outputs leaves them alone, or says so."""
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        qnn.QuantConv2d(1, 6, 3, stride=2, padding=1, weight_bit_width=4, bias=False),
+        qnn.QuantReLU(bit_width=4),
+        qnn.QuantConvTranspose2d(6, 6, 4, stride=2, padding=1, weight_bit_width=4, bias=False),
+        qnn.QuantReLU(bit_width=4),
+        qnn.QuantConv2d(6, 8, 3, stride=2, weight_bit_width=4, bias=True),
+        qnn.QuantReLU(bit_width=4),
+        torch.nn.Flatten(),
+        qnn.QuantLinear(72, 3, weight_bit_width=4, bias=True),
+    )
+    x = torch.randint(0, 17, (8, 1, 8, 8)).float()
+    model(x)
+    model.eval()
+    pruned = compression.prune(model, 0.5)
+    assert int((find_layers(pruned)["2"].quant_weight().value != 0).sum()) <= 6 * 6 * 16 / 2
+    for structure in ("2:4", "columns", "blocks:2x2", "bank-balanced:2x2"):
+        with pytest.raises(QuantError, match="layer 2 is a transposed convolution, for whose weights"):
+            compression.prune(model, structure=structure)
+    for method in (compression.obs, compression.obq):
+        with pytest.raises(QuantError, match="layer 2 is a transposed convolution, whose outputs"):
+            method(model, x)
+        method(model, x, layers=["0", "4", "7"])
+    with pytest.raises(QuantError, match="the channels of 0 must all stay: transposed convolution 2 reads it"):
+        compression.slim(model, {"0": 3}, frame=x[:1])
+    with pytest.raises(QuantError, match="the channels of 2 must all stay: it is a transposed convolution"):
+        compression.slim(model, {"2": 3}, frame=x[:1])
+    assert len(compression.slim(model, {"4": 4}, frame=x[:1])(x)) == 8
+    merged = compression.merge_neurons(model, 0.5, frame=x[:1])
+    assert torch.equal(find_layers(merged)["2"].weight, model[2].weight)
+    assert not int(compression.slim_by_lasso(model, x)[0].weight.shape[0]) < 6
+    with pytest.raises(QuantError, match="circulant:2 ties no weights of layer 2"):
+        compression.tie(model, "circulant:2", layers="2")
+    with pytest.raises(QuantError, match="layer 2 cannot be factored"):
+        compression.low_rank(model, budget=0.5, layers="2")
 
 
 @pytest.mark.quick
