@@ -72,7 +72,8 @@ def open_storage(url: str | None, folder: Path) -> Any:
 def load_study(folder: Path, settings: Settings, seed: int) -> Any:
     """Optuna's study of a folder, which is made if the storage has none.
 
-    Raises BitfabricError for a storage that cannot be used, and UsageError for one that holds another study.
+    Raises BitfabricError for a storage that cannot be used, and UsageError for one that holds another study, or has
+    lost this one.
     """
     package = optuna()
     try:
@@ -85,6 +86,11 @@ def load_study(folder: Path, settings: Settings, seed: int) -> Any:
         )
         held = study.user_attrs.get(STUDY_ID)
         if held is None and not study.get_trials(deepcopy=False):
+            if any((folder / "trials").glob("*")):
+                raise UsageError(
+                    f"the storage {_shown(settings, folder)} is empty, and {folder} has networks: restore it, or start "
+                    "a new study (-o)"
+                )
             study.set_user_attr(STUDY_ID, settings.id)
         elif (held or "") != settings.id:
             raise UsageError(

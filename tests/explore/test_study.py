@@ -105,6 +105,14 @@ def test_a_storage_holds_one_study(tmp_path, monkeypatch):
         explore(MODEL, TARGET, tmp_path / "a", SPACE, storage=url, **SETTINGS)
 
 
+def test_a_storage_that_is_lost_is_no_empty_study(study, tmp_path):
+    folder = shutil.copytree(study.folder, tmp_path / "copy")
+    (folder / "journal.log").unlink()
+    for again in (lambda: Study(folder), lambda: explore(MODEL, TARGET, folder, SPACE, **SETTINGS)):
+        with pytest.raises(UsageError, match=r"journal\.log is empty, and .*copy has networks: restore it, or start"):
+            again()
+
+
 @pytest.mark.parametrize(
     ("url", "module", "package"),
     [
