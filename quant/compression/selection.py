@@ -78,7 +78,8 @@ def prune_layers(
     pruned = _lowest(list(layers), found, fraction, structure)
     for layer, each, gone in zip(layers.values(), found, pruned, strict=True):
         mask, latent = mask_of(layer), latent_of(layer)
-        mask.logical_and_(from_matrix(~gone[each.members], mask.shape))
+        by_outputs = _by_outputs(layer, mask)
+        by_outputs.logical_and_(from_matrix(~gone[each.members], by_outputs.shape))  # a view of the mask
         latent.mul_(mask)  # Brevitas derives the scale from the latent weights
 
 
@@ -104,9 +105,14 @@ def _units(
                 f"scores of layer {name} must be finite, at least 0 and of shape {tuple(mask.shape)}", status=2
             )
         factor = 1.0 if factors is None else factors[name]
-        matrix = to_matrix(score.detach().to(mask.device)) * factor
-        found.append(units(structure, matrix, to_matrix(mask)))
+        matrix = to_matrix(_by_outputs(layer, score.detach().to(mask.device))) * factor
+        found.append(units(structure, matrix, to_matrix(_by_outputs(layer, mask))))
     return found
+
+
+def _by_outputs(layer: Layer, weights: torch.Tensor) -> torch.Tensor:
+    """Views weights as (out, in, *kernel): transposed convolutions, but those in groups, have the inputs first."""
+    return weights.transpose(0, 1) if is_transposed(layer) and layer.groups == 1 else weights
 
 
 def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, structure: Structure) -> list[torch.Tensor]:

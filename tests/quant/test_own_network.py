@@ -13,7 +13,7 @@ import torch
 from hw.lowering.lower import lower
 from hw.simulation.emulator import Emulator
 from quant import TrainConfig, compression, create_model, load_checkpoint, train_run
-from quant.compression.weights import find_layers
+from quant.compression.weights import compression_of, find_layers
 from quant.cost import LayerCost
 from quant.errors import QuantError
 from quant.training.compress import compress_run
@@ -259,6 +259,11 @@ def test_transposed_convolutions_are_refused_or_kept(tmp_path):
     model.eval()
     pruned = compression.prune(model, 0.5)
     assert int((find_layers(pruned)["2"].quant_weight().value != 0).sum()) <= 6 * 6 * 16 / 2
+    with torch.no_grad():
+        model[2].weight[:, 1] *= 1e-3  # an output that goes first, but for one weight
+    kept = compression_of(compression.prune(model, 0.98, layers="2")[2]).mask
+    assert kept.sum() == 12  # of 6 x 6 x 16
+    assert kept.transpose(0, 1).flatten(1).any(1).all()
     for structure in ("2:4", "columns", "blocks:2x2", "bank-balanced:2x2"):
         with pytest.raises(QuantError, match="layer 2 is a transposed convolution, for whose weights"):
             compression.prune(model, structure=structure)
