@@ -57,11 +57,25 @@ class Trials:
         self._places: dict[str, Dimensions] = {}
         self._own_widths: dict[str, Any] = {}
         fixed = {name: values[0] for name, values in settings.space.options.items() if len(values) == 1}
+        self._check_schemes(fixed)
         self.dimensions = self._of(fixed)
         if settings.space.width:
             self._scaled(settings.space.width[0])
         self.lowerings = 0
         self._variants: dict[tuple[Any, ...], Variants] = {}
+
+    def _check_schemes(self, structure: Mapping[str, Any]) -> None:
+        """Raises UsageError for a scheme of the space that this network cannot have."""
+        from quant.errors import QuantError
+
+        for scheme in self.settings.space.scheme:
+            try:
+                create(self.settings.model, scheme, {**self.dataset.options, **structure}, self.settings.seed)
+            except QuantError as error:
+                raise UsageError(
+                    f"model {self.settings.model} cannot have each scheme of the space: {error}; leave {scheme} out of "
+                    "scheme (--space), or name a network of other widths, as tfc-w4a4"
+                ) from None
 
     def _scaled(self, factor: float) -> dict[str, Any]:
         """The option that multiplies the network's channels or hidden outputs."""

@@ -233,6 +233,7 @@ def test_wrong_use(tmp_path, call, message):
     [
         ("lookup-s", "bits: [1, 2]", "model lookup-s has no layers whose width could be chosen: leave bits out"),
         ("lookup-s", "acts: [1, 2]", "model lookup-s has no activations whose width could be chosen: leave acts out"),
+        ("tfc-w1a1", "scheme: [learned_step, integer]", "8; leave learned_step out of scheme (--space)"),
         ("tfc-float", "bits: [1, 2]", "model tfc-float is float and has no hardware"),
         (MODEL, "bits: [1, 2]\nuniform: yes please", "uniform='yes please' of the space is neither true nor false"),
     ],
