@@ -1,43 +1,35 @@
-"""The handlers of lookup networks: thermometer encoders, lookup layers, and popcounts by class.
+"""The handlers of lookup layers, and of popcounts by class.
 
 A table's address may be any sum of bits that counts from the start of a row; here it becomes wires, of which the first
-is the lowest bit. An inverted bit inverts an input of the tables. What a model compares is any function of one integer
-for each element that does not turn; each comparison becomes a level of that integer, at which the model's own
-arithmetic decides it.
+is the lowest bit. An inverted bit inverts an input of the tables.
 """
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import prod
 
 import numpy as np
 import onnx
 from qonnx.core.datatype import DataType
 
-from hw.host.steps import HostStep, combined, run, step
-from hw.ir.kernel import Kernel
+from hw.host.steps import step
 from hw.kernels.lookup_layer.kernel import MOST_INPUTS, LookupLayer
 from hw.kernels.popcount_class.kernel import PopcountClass
 from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.thermometer.kernel import Thermometer
 from hw.lowering.affine import affine_steps, floats
 from hw.lowering.constants import Constant
-from hw.lowering.context import Decision, Lowering
-from hw.lowering.decision_points import StepFunction, step_function
+from hw.lowering.context import Lowering
 from hw.lowering.handlers import Handler, Handlers
-from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor, Steps
-from hw.lowering.layout_ops import element_order, layout_of
+from hw.lowering.integer_tensor import AS_FLOAT32, IntegerTensor
+from hw.lowering.layout_ops import element_order
 from hw.lowering.linear_form import LinearForm
-from hw.lowering.lookup_sites import COUNT, DOMAIN, ENCODER, TABLE
-from hw.lowering.monotone import monotone
-from hw.lowering.quantize import Quantizer
+from hw.lowering.lookup_encoders import BINARY, binary_tensor
+from hw.lowering.lookup_sites import COUNT, DOMAIN, TABLE
 from hw.lowering.refusal import lowering_error
 from hw.lowering.shared_tables import SharedTables, shared_tables
 
 LEAST_INPUTS = 2
 """Minimum number of inputs of a table."""
-BINARY = DataType["BINARY"]
-"""The type of a bit."""
 SHOWN = 8
 """Numbers of a list that an error shows."""
 
@@ -148,9 +140,7 @@ def _table(context: Lowering, node: onnx.NodeProto) -> None:
             edge = context.append(f"{name}_window", windows, edge)
         kernel = LookupLayer(wires, tables, windows.window, shared.positions)
     edge, low, high = context.append(name, kernel, edge), tables.min(axis=1), tables.max(axis=1)
-    context.values[node.output[0]] = _binary_tensor(
-        context, node, edge, kernel, order, (low, high), contents.dtype.name
-    )
+    context.values[node.output[0]] = binary_tensor(context, node, edge, kernel, order, (low, high), contents.dtype.name)
 
 
 def _shared(sums: _Sums, bits: _Bits) -> SharedTables | None:
@@ -223,128 +213,6 @@ def _rows(node: onnx.NodeProto, sums: _Sums, contents: np.ndarray) -> tuple[np.n
     return np.where(inside & (wires >= 0), wires, wires.max(axis=1, keepdims=True).clip(0)), tables.astype(np.int64)
 
 
-def _binary_tensor(
-    context: Lowering,
-    node: onnx.NodeProto,
-    edge: str,
-    kernel: Kernel,
-    order: np.ndarray,
-    bounds: tuple[np.ndarray, np.ndarray],
-    number: str,
-) -> IntegerTensor:
-    """The bits of ``edge``, which ``kernel`` writes, as the output of ``node``.
-
-    ``order`` (n,) is, for each element of the model's tensor, its place in the stream; ``bounds`` are the minimum and
-    the maximum of each channel.
-    """
-    stream = kernel.outputs()[0].shape
-    layout_ops = layout_of(order.reshape(context.shape(node.output[0])[1:]), stream)
-    low, high = (each.astype(np.int64) for each in bounds)
-    return IntegerTensor(
-        stream, (AS_FLOAT32,), (node.name,), layout_ops, number=number, edge=edge, dtype=BINARY, low=low, high=high
-    )
-
-
-# --- encoders ---
-
-
-def _encoder(context: Lowering, node: onnx.NodeProto) -> None:
-    """A comparison of a tensor's elements, repeated or not, with constant levels."""
-    site = context.sites[node.output[0]]
-    node, form = site.node, site.form
-    tensor = context.integers(form.root, node)
-    if max(abs(bound) for bound in tensor.range) > 1 << 24 and tensor.number not in ("float32", "float16", "float64"):
-        raise lowering_error(node, f"it compares integers of {tensor.dtype.bitwidth()} bits", "use up to 24 bits")
-    places = element_order(tensor.layout_ops, tensor.shape).ravel()[form.sources[..., 0]]
-    shape = np.broadcast_shapes(places.shape, *(context.shape(name) for name in node.input))
-    places = np.broadcast_to(places, shape).ravel()
-    compare = _comparison(context, node, shape)
-    function = _step_function(node, tensor, places, compare)
-    levels, falling = function.points(np.array([1]))[0], function.falling
-    rows = _by_position(places, levels, falling, tensor) if site.image else None
-    prefix: tuple[int, ...] = () if rows is None else tensor.shape[:-1]
-    taken = np.arange(len(places)) if rows is None else rows.ravel()
-    channels, first = prod(tensor.shape[len(prefix) :]), taken[: len(places) // prod(prefix)]
-    kept = places[first] % channels
-    kernel = Thermometer(kept, levels[first], channels, tensor.dtype, prefix)
-    edge = context.append(context.name("thermometer"), kernel, tensor.edge)
-    least, most = ((levels <= bound)[taken].reshape(-1, len(kept)) for bound in (function.low, function.high))
-    ends = least.min(axis=0), most.max(axis=0)
-    result = _binary_tensor(context, node, edge, kernel, np.argsort(taken), ends, "bool")
-    read = places[taken]  # In the order of the stream.
-    moved = (step("Reshape", shape=(prod(tensor.shape),)), step("Gather", axis=1, indices=tuple(read.tolist())))
-    steps: Steps = (*tensor.steps, *moved, compare.with_constants(lambda value: value[:, taken]))
-    if falling.any():
-        inverted = falling[None, first].reshape((1,) * len(result.shape) + (-1,)).astype(float)
-        undo = step("Mul", 1 - 2 * inverted), step("Add", inverted)
-        result = replace(result, steps=(AS_FLOAT32, *undo), origins=(node.name,) * 3)
-        steps = (*steps, combined("Xor", ((), (step("Constant", falling[None, taken]),))))
-    source = replace(tensor, steps=steps, origins=(*tensor.origins, *(node.name,) * (len(steps) - len(tensor.steps))))
-    decided = Quantizer((kernel,), function.codes, result.low, result.high)
-    context.decisions[edge] = Decision(source, steps, decided)
-    context.tensors[edge] = node.output[0], result
-    context.values[node.output[0]] = result
-
-
-def _by_position(
-    places: np.ndarray, levels: np.ndarray, falling: np.ndarray, tensor: IntegerTensor
-) -> np.ndarray | None:
-    """The numbers of the bits (positions, bits) by the position of what they compare; None where the positions of an
-    image do not compare alike."""
-    positions, rest = divmod(len(places), prod(tensor.shape[:-1]))
-    if len(tensor.shape) != 3 or rest or not positions:
-        return None
-    position, channel = np.divmod(places, tensor.channels)
-    rows = np.argsort(position, kind="stable").reshape(-1, positions)
-    alike = [
-        np.array_equal(each[rows], np.broadcast_to(each[rows[0]], rows.shape)) for each in (channel, levels, falling)
-    ]
-    return rows if all(alike) and np.array_equal(position[rows[:, 0]], position[rows[:, -1]]) else None
-
-
-def _comparison(context: Lowering, node: onnx.NodeProto, shape: tuple[int, ...]) -> HostStep:
-    """The comparison of elements (N, bits) with the levels of each bit."""
-    branches: list[Steps] = []
-    for name in node.input:
-        known = context.values.get(name)
-        if not isinstance(known, Constant):
-            branches.append(())
-            continue
-        levels = known.value
-        if levels.dtype.kind in "iu":  # Integers are compared as float32, in which this is beyond all of them.
-            levels = np.clip(levels.astype(np.float64), -(2.0**25), 2.0**25)
-        branches.append((step("Constant", np.broadcast_to(levels, shape).reshape(1, -1)),))
-    return combined(node.op_type, branches)
-
-
-def _step_function(node: onnx.NodeProto, tensor: IntegerTensor, places: np.ndarray, compare: HostStep) -> StepFunction:
-    """The comparison as a function of the integer of each bit, 1 from a decision point on.
-
-    Raises BitfabricError for a function that turns.
-    """
-
-    def taken(operand: np.ndarray) -> np.ndarray:
-        if operand.size == 1:
-            return operand.reshape(1)
-        lead = operand.shape[0] if operand.ndim > len(tensor.shape) else 1
-        return np.broadcast_to(operand, (lead, *tensor.shape)).reshape(lead, -1)[:, places]
-
-    steps = (*(each.with_constants(taken) for each in tensor.steps), compare)
-
-    def codes(frames: np.ndarray) -> np.ndarray:
-        return np.asarray(run(steps, frames.astype(np.float64))).astype(np.float64)
-
-    low, high = (np.broadcast_to(bound, tensor.shape).ravel()[places] for bound in (tensor.low, tensor.high))
-    if not monotone(tensor.steps) and tensor.dtype != DataType["BIPOLAR"]:
-        raise lowering_error(
-            node,
-            f"its input passes {', '.join(dict.fromkeys(filter(None, tensor.origins)))}, which turns, after the last "
-            "quantizer",
-        )
-    function = step_function(codes, low, high, f"{node.name}: {node.op_type}")
-    return replace(function, least=0, most=1)
-
-
 # --- counts ---
 
 
@@ -398,6 +266,5 @@ def _upright(context: Lowering, bits: _Bits, sums: _Sums) -> tuple[_Bits, _Sums]
 HANDLERS: Handlers = {
     (DOMAIN, TABLE): Handler(_table),
     (DOMAIN, COUNT): Handler(_count),
-    (DOMAIN, ENCODER): Handler(_encoder),
 }
 """The handlers of the nodes that ``hw.lowering.lookup_networks`` puts into a model."""

@@ -7,7 +7,7 @@ Each of them becomes one node, of the domain DOMAIN, that reads the tensor its f
 dropped where nothing else reads it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from qonnx.core.modelwrapper import ModelWrapper
 
 from hw.lowering.domains import operator_key
 from hw.lowering.form_search import COMPARISONS, MOVERS, Forms
+from hw.lowering.joined_comparisons import Encoders
 from hw.lowering.linear_form import LinearForm
 from hw.lowering.lookup_sites import COUNT, DOMAIN, ENCODER, TABLE, Site, table_nodes
 from hw.lowering.refusal import lowering_error
@@ -43,13 +44,14 @@ def recognised(model: ModelWrapper) -> Recognised:
             form = forms.of(node.output[0])
             if form.root != node.output[0] and _holds_bits(forms, form.root):
                 sites[node.output[0]] = Site(COUNT, node, form)
+    encoders = Encoders(forms)
     for site in list(sites.values()):
         starts = site.form.constant
         shared = site.kind == TABLE and len(np.unique(starts)) < starts.size
-        for node in _comparisons(forms, site.form.root):
+        for node in encoders.behind(site.form.root):
             name = node.output[0]
             image = shared or (name in sites and sites[name].image)
-            sites[name] = Site(ENCODER, node, forms.of(forms.data(node)[0], only_moves=True), image)
+            sites[name] = Site(ENCODER, node, *encoders.read(name), image)
     return Recognised(_rewritten(model, sites), sites)
 
 
@@ -89,19 +91,6 @@ def _holds_bits(forms: Forms, name: str) -> bool:
     if node.op_type == "Concat":
         return all(_holds_bits(forms, forms.of(each).root) for each in node.input if each not in forms.constants)
     return node.op_type in COMPARISONS and len(forms.data(node)) == 1
-
-
-def _comparisons(forms: Forms, name: str) -> Iterable[onnx.NodeProto]:
-    """The comparisons with constants that a tensor of bits comes from, through concatenations."""
-    node = forms.producers.get(name)
-    if node is None or name in forms.bits:
-        return
-    if node.op_type == "Concat":
-        for each in node.input:
-            if each not in forms.constants:
-                yield from _comparisons(forms, forms.of(each).root)
-    elif node.op_type in COMPARISONS and len(forms.data(node)) == 1:
-        yield node
 
 
 def _live(graph: onnx.GraphProto, sites: Mapping[str, Site]) -> list[onnx.NodeProto]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 
 from hw.lowering.domains import ONNX_DOMAINS
@@ -14,16 +15,32 @@ TABLE, COUNT, ENCODER = "Table", "Count", "Encoder"
 
 
 @dataclass(frozen=True, eq=False)
+class Comparisons:
+    """What decides each bit of an encoder: an element of the result of one of ``nodes``, or its complement.
+
+    For each bit (n,): ``numbers`` are those of the nodes, ``elements`` the row-major positions in their results, and
+    ``inverted`` marks complements.
+    """
+
+    nodes: tuple[onnx.NodeProto, ...]
+    numbers: np.ndarray
+    elements: np.ndarray
+    inverted: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Site:
     """A recognised part of a model: its last ``node``, as the model has it, and ``form``.
 
-    That is the form of the indices of a table, of the sums of a count, and of the tensor that an encoder compares.
+    That is the form of the indices of a table, of the sums of a count, and of what each bit of an encoder compares, by
+    its ``comparisons``.
     ``image`` says that the tables which read an encoder share their entries, as those of a convolution do.
     """
 
     kind: str
     node: onnx.NodeProto
     form: LinearForm
+    comparisons: Comparisons | None = None
     image: bool = False
 
 

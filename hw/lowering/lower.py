@@ -52,6 +52,7 @@ from hw.lowering import (
     early_exits,
     experts,
     joining,
+    lookup_encoders,
     lookup_layers,
     moves,
     node_steps,
@@ -96,7 +97,7 @@ HANDLERS: Handlers = {
     **arg_max.HANDLERS,
 }
 """The built-in handlers of operators that become kernels."""
-PARTS: Handlers = {**lookup_layers.HANDLERS, **early_exits.HANDLERS, **experts.HANDLERS}
+PARTS: Handlers = {**lookup_encoders.HANDLERS, **lookup_layers.HANDLERS, **early_exits.HANDLERS, **experts.HANDLERS}
 """Handlers of the nodes that stand for recognised parts of a model; no model file has such nodes."""
 JOINS: Handlers = joining.JOINS
 """Handlers of operators that are element-wise steps, unless they have several data inputs."""

@@ -51,6 +51,17 @@ ANY_INPUT = frozenset({
 """Operators that can be given data by other inputs than the first; handlers say which of them they lower."""
 
 
+REDUCTIONS = frozenset({("", "ReduceSum"), ("", "ReduceMean"), ("", "ReduceMax")})
+"""Operators that return their input where they reduce no axis."""
+
+
+def _make_identity(node: onnx.NodeProto) -> None:
+    """Make an Identity of a node, which keeps its name."""
+    node.op_type = "Identity"
+    del node.input[1:]
+    del node.attribute[:]
+
+
 @dataclass(eq=False)
 class Inference:
     """The state of the walk: what is known of each tensor, the nodes that stay, and the constants that were folded.
@@ -104,6 +115,8 @@ class Inference:
             outputs = self._shapes_by_example(site)
         self._check_finite(site, data)
         width = widths.check(site, data)
+        if key in REDUCTIONS and spatial.keeps_all_axes(site):
+            _make_identity(site.node)
         self.nodes.append(site.node)
         for name, (shape, elem_type) in zip(site.node.output, outputs, strict=False):
             if name:

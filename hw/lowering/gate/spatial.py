@@ -177,17 +177,26 @@ def global_pool(site: Site) -> Outputs:
 
 
 def reduced(site: Site) -> Outputs:
-    """A reduction over axes, which are an input from opset 18 on (ReduceSum: 13)."""
-    shape = site.shape()
-    as_input = site.version >= (13 if site.node.op_type == "ReduceSum" else 18)
-    given = site.integers(1, "axes") if as_input else site.ints("axes")
-    if not given:
-        axes = () if as_input and site.flag("noop_with_empty_axes") else tuple(range(len(shape)))
-    else:
-        axes = site.axes(given, len(shape))
+    """A reduction over axes."""
+    shape, given = site.shape(), _reduced_axes(site)
+    axes = () if keeps_all_axes(site) else site.axes(given, len(shape)) if given else tuple(range(len(shape)))
     keep = site.flag("keepdims", 1)
     out = tuple(1 if axis in axes else size for axis, size in enumerate(shape) if keep or axis not in axes)
     return [(out, site.input(0).elem_type)]
+
+
+def keeps_all_axes(site: Site) -> bool:
+    """Whether a reduction is over no axis (``noop_with_empty_axes``)."""
+    return not _reduced_axes(site) and _axes_are_input(site) and site.flag("noop_with_empty_axes")
+
+
+def _reduced_axes(site: Site) -> tuple[int, ...] | None:
+    return site.integers(1, "axes") if _axes_are_input(site) else site.ints("axes")
+
+
+def _axes_are_input(site: Site) -> bool:
+    """From opset 18 on (ReduceSum: 13)."""
+    return site.version >= (13 if site.node.op_type == "ReduceSum" else 18)
 
 
 def pad(site: Site) -> Outputs:
