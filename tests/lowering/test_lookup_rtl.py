@@ -49,6 +49,15 @@ def skips() -> onnx.ModelProto:
     return b.model((b.node("ArgMax", b.counted(y, 15), axis=1), (1, 1), onnx.TensorProto.INT64))
 
 
+def levels() -> onnx.ModelProto:
+    """A thermometer of three comparisons, which a Concat joins."""
+    b = builder(3, seed=4)
+    bits = [b.node(op, "x", level) for op, level in (("Greater", 2.0), ("Less", [7.5, 8, 9]), ("GreaterOrEqual", 12.0))]
+    joined = b.node("Concat", *(b.node("Unsqueeze", each, b.int64([2])) for each in bits), axis=2)
+    bits = b.node("Cast", b.node("Reshape", joined, b.int64([-1, 9])), to=b.spec.number)
+    return b.model((b.counted(b.layer(bits, 9, 12, 4), 12), (1, 3), b.spec.number))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("network", "cycles"),
@@ -56,6 +65,7 @@ def skips() -> onnx.ModelProto:
         (windows, 200),
         (between, 20),
         (skips, 1),
+        (levels, 1),
         *((LookupModel(seed=s, layers=((9, 3), (6, 5))).model, 1) for s in (4, 5)),
     ],
 )
