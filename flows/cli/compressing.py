@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.arguments import AsJson, Fps, emit, pairs, rates, target_names
+from flows.cli.interrupts import resumable
 from quant.training.methods import METHODS
 
 
@@ -85,12 +86,13 @@ def compress(
         if (run / "metrics.json").is_file() and not (run / "model.onnx").is_file():
             raise typer.BadParameter(f"--target is for quantized networks, and {run} has one in floating point")
         cost = cost_on(target, fps)
-    result = compress_run(
-        run, out, method,
-        density=density, fraction=fraction, options=options, layers=layers, epochs=epochs,
-        learning_rate=None if learning_rate is None else rates(learning_rate),
-        data=data, cost=cost, progress=not as_json, resume=resume,
-    )  # fmt: skip
+    with resumable(out, resume):
+        result = compress_run(
+            run, out, method,
+            density=density, fraction=fraction, options=options, layers=layers, epochs=epochs,
+            learning_rate=None if learning_rate is None else rates(learning_rate),
+            data=data, cost=cost, progress=not as_json, resume=resume,
+        )  # fmt: skip
     if result.pop("rank"):
         return  # one of several processes of this training; the first one reports
     estimates = [] if target is None else _estimates(run, out, target, fps)

@@ -15,6 +15,7 @@ from flows.cli.compressing import compress
 from flows.cli.exploring import explore, sensitivity
 from flows.cli.exporting import export_c, export_ip
 from flows.cli.help import Command, Group
+from flows.cli.interrupts import INTERRUPTED
 from flows.cli.machine import doctor, targets
 from flows.cli.quantizing import quantize
 from flows.cli.running import program, run, soft_errors, virtual
@@ -49,8 +50,6 @@ for _topic, _commands in COMMANDS.items():
         _name = _command.__name__.removesuffix("_report").replace("_", "-")
         app.command(_name, cls=Command, rich_help_panel=_topic)(_command)
 
-INTERRUPTED = 130
-
 
 def version(show: bool) -> None:
     if show:
@@ -82,10 +81,7 @@ def main() -> None:
             sys.exit(2)  # A command without arguments, whose help is already printed.
         fail(f"{_two_rates(sys.argv) or message}; see --help", 2)
     except (typer.Abort, KeyboardInterrupt):
-        resumed = "; the same command with --resume goes on from the last checkpoint"
         again = {
-            "train": resumed,
-            "compress": resumed,
             "build": "; the same command goes on from the finished steps",
             "explore": "; the same command goes on with the study",
         }

@@ -9,6 +9,7 @@ import typer
 from flows.cli import data_arguments as own
 from flows.cli import train_settings as settings
 from flows.cli.arguments import AsJson, emit, pairs, rates
+from flows.cli.interrupts import resumable
 from flows.cli.warning_lines import warnings_in_one_line
 from quant.data.choices import Task
 from quant.distillation.settings import TERMS
@@ -411,7 +412,7 @@ def train(
         trainer=replace(config.trainer, **{name: value for name, value in trainer.items() if value is not None}),
         **{name: value for name, value in given.items() if value is not None},
     )
-    with warnings_in_one_line():
+    with warnings_in_one_line(), resumable(out, resume):
         result = train_run(
             model or before["model"], out, config,
             data=data or before.get("data", "digits"),

@@ -119,6 +119,12 @@ def _table(context: Lowering, node: onnx.NodeProto) -> None:
     site = context.sites[node.output[0]]
     node, form = site.node, site.form
     contents = _contents(context, node)
+    if form.shape[0] != 1:
+        raise lowering_error(
+            node,
+            f"its indices ({node.input[1]}) have the batch and {form.shape[0]} addresses of a frame in one axis",
+            "keep the batch as the first axis",
+        )
     if form.root == node.input[1] and form.moves:
         writer = context.writer(form.root)
         raise lowering_error(

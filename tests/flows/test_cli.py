@@ -12,6 +12,7 @@ import pytest
 
 from flows.cli import main
 from flows.cli.arguments import pairs
+from tests.quant.small_training import interrupt_after
 
 
 def bitfabric(*arguments, **environment):
@@ -288,6 +289,24 @@ def test_a_training_from_its_file(here, tmp_path):
     status, _, error = here("train", "tfc-w4a4", *options, "--resume", "-o", tmp_path / "e")
     assert status == 0
     assert "e holds no interrupted training to resume: it starts from the beginning" in error
+
+
+def test_an_interrupted_training_says_whether_it_can_go_on(here, tmp_path, monkeypatch):
+    options = ("tfc-w4a4", "--batch-size", 600, "--model-option", "hidden=[16]", "-o", tmp_path / "run")
+    anew = "error: interrupted before its first checkpoint; the same command starts again"
+    on = "error: interrupted; the same command with --resume goes on from the last checkpoint"
+    for steps, line, *resume in ((1, anew), (3, on), (1, anew), (1, on, "--resume")):  # two steps are an epoch
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, steps)
+            status, _, error = here("train", *options, "--epochs", 3, *resume)
+        assert (status, error.splitlines()[-1]) == (130, line)
+    trained = tmp_path / "trained"
+    assert here("train", *options[:-1], trained, "--epochs", 1)[0] == 0
+    for steps, line in ((1, anew), (3, on)):
+        with monkeypatch.context() as patch:
+            interrupt_after(patch, steps)
+            status, _, error = here("compress", trained, "--epochs", 3, "-m", "prune", "-o", tmp_path / "small")
+        assert (status, error.splitlines()[-1]) == (130, line)
 
 
 def test_a_collapsed_lookup_network_is_warned_of_in_one_line(here, tmp_path):

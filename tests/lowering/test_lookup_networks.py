@@ -363,6 +363,15 @@ def refusal(model: onnx.ModelProto) -> str:
     return message
 
 
+def test_addresses_without_an_axis_of_the_batch_are_refused():
+    b = builder(12)
+    bits = b.node("Gather", b.node("Cast", b.node("Greater", "x", 3.0), to=FLOAT), b.int64([[0, 1], [1, 2]]), axis=1)
+    address = b.node("Add", b.node("MatMul", bits, np.array([1.0, 2.0])), np.array([0.0, 4.0]))
+    flat = b.node("Reshape", b.node("Cast", address, to=INT64), b.int64([-1]))
+    made = b.node("Reshape", b.node("Gather", b.constant((0, 1) * 4), flat), b.int64([-1, 2]))
+    assert "have the batch and 2 addresses of a frame in one axis; keep the batch" in refusal(b.model((made, (1, 2))))
+
+
 def test_networks_without_an_effect_are_refused():
     b = builder(12)
     y = tables(b, b.node("Cast", b.node("Greater", "x", 15.0), to=FLOAT))
