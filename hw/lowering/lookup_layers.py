@@ -159,10 +159,10 @@ def _shared(sums: _Sums, bits: _Bits) -> SharedTables | None:
 
 
 def _contents(context: Lowering, node: onnx.NodeProto) -> np.ndarray:
-    """The tables, flat. Raises BitfabricError for other than zeros and ones in one row."""
+    """The tables, flat. Raises BitfabricError for other than zeros and ones, which a Gather needs in one row."""
     known = context.values[node.input[0]]
     assert isinstance(known, Constant)
-    if known.value.ndim != 1:
+    if node.op_type == "Gather" and known.value.ndim != 1:
         raise lowering_error(
             node,
             f"its tables ({node.input[0]}) have the shape {list(known.value.shape)}",
@@ -173,7 +173,7 @@ def _contents(context: Lowering, node: onnx.NodeProto) -> np.ndarray:
         raise lowering_error(
             node, f"its tables ({node.input[0]}) hold {_listed(np.unique(wrong))}", "a table of bits holds 0 and 1"
         )
-    return known.value
+    return known.value.ravel()
 
 
 def _rows(node: onnx.NodeProto, sums: _Sums, contents: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

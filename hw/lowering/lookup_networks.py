@@ -1,10 +1,10 @@
 """Recognises lookup networks in ONNX's own operators, whoever wrote them (``docs/lookup-networks.md``).
 
-A *table* is a Gather of a constant at computed indices: it cannot be anything else that has a kernel. Its indices are
-sums of bits times 1, 2, 4, ... plus the start of a row, spelled in any way (``hw.lowering.form_search``). The *counts*
-of the ones of each class are sums of the bits of tables, and *encoders* are the comparisons that the bits come from.
-Each of them becomes one node, of the domain DOMAIN, that reads the tensor its form starts from; what lies between is
-dropped where nothing else reads it.
+A *table* is a Gather or GatherND of a constant at computed indices: it cannot be anything else that has a kernel. Its
+indices are sums of bits times 1, 2, 4, ... plus the start of a row, spelled in any way (``hw.lowering.form_search``,
+``hw.lowering.lookup_addresses``). The *counts* of the ones of each class are sums of the bits of tables, and *encoders*
+are the comparisons that the bits come from. Each of them becomes one node, of the domain DOMAIN, that reads the tensor
+its form starts from; what lies between is dropped where nothing else reads it.
 """
 
 from collections.abc import Mapping
@@ -15,12 +15,10 @@ import onnx
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 
-from hw.lowering.domains import operator_key
-from hw.lowering.form_search import COMPARISONS, MOVERS, Forms
+from hw.lowering.form_search import COMPARISONS, Forms
 from hw.lowering.joined_comparisons import Encoders
-from hw.lowering.linear_form import LinearForm
+from hw.lowering.lookup_addresses import address
 from hw.lowering.lookup_sites import COUNT, DOMAIN, ENCODER, TABLE, Site, table_nodes
-from hw.lowering.refusal import lowering_error
 
 
 @dataclass(eq=False)
@@ -38,7 +36,7 @@ def recognised(model: ModelWrapper) -> Recognised:
     if not tables:
         return Recognised(model)
     forms = Forms(model, frozenset(node.output[0] for node in tables))
-    sites = {node.output[0]: Site(TABLE, node, _address(forms, node)) for node in tables}
+    sites = {node.output[0]: Site(TABLE, node, address(forms, node)) for node in tables}
     for node in _live(model.graph, sites):
         if node.output[0] not in sites and _may_count(forms, node, sites):
             form = forms.of(node.output[0])
@@ -53,25 +51,6 @@ def recognised(model: ModelWrapper) -> Recognised:
             image = shared or (name in sites and sites[name].image)
             sites[name] = Site(ENCODER, node, *encoders.read(name), image)
     return Recognised(_rewritten(model, sites), sites)
-
-
-def _address(forms: Forms, node: onnx.NodeProto) -> LinearForm:
-    """The form of a table's indices. Raises BitfabricError where it ends at integers that are no bits, or at a move of
-    elements from frame to frame: what is behind them would be refused for what it is without the table."""
-    form = forms.of(node.input[1])
-    writer = forms.producers.get(form.root)
-    if writer is None or form.root in (*forms.bits, node.input[1]) or writer.op_type in ("Concat", "QuantizeLinear"):
-        return form
-    why = f"its address ({node.input[1]}) is made of {form.root}, the result of {writer.name}, which "
-    if writer.op_type in MOVERS and not operator_key(writer)[0]:
-        raise lowering_error(
-            node, f"{why}works along the batch or at computed places", "keep the batch as the first axis"
-        )
-    if np.dtype(forms.types[form.root]).kind in "iu":
-        raise lowering_error(
-            node, f"{why}is no sum of bits", "add products of bits with 1, 2, 4, ..., and the start of the row"
-        )
-    return form
 
 
 def _may_count(forms: Forms, node: onnx.NodeProto, sites: Mapping[str, Site]) -> bool:

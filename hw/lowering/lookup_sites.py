@@ -12,6 +12,8 @@ DOMAIN = "bitfabric.lookup"
 """The domain of the nodes that stand for recognised parts of a model; no model file has it."""
 TABLE, COUNT, ENCODER = "Table", "Count", "Encoder"
 """The kinds of such nodes."""
+GATHERS = frozenset({"Gather", "GatherND"})
+"""Operators that take elements at given indices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,6 @@ def table_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
         if data.isdisjoint(node.input) or node.op_type in ("Shape", "Size"):
             continue
         data.update(filter(None, node.output))
-        if node.op_type == "Gather" and node.domain in ONNX_DOMAINS and node.input[0] not in data:
+        if node.op_type in GATHERS and node.domain in ONNX_DOMAINS and node.input[0] not in data:
             found.append(node)
     return found

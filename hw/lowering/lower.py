@@ -73,6 +73,7 @@ from hw.lowering.gate.boundary import boundary
 from hw.lowering.gate.limits import MAX_CHAIN, MAX_MOVES
 from hw.lowering.handlers import Handler, Handlers
 from hw.lowering.images import image_tensors
+from hw.lowering.indexing import with_gathers
 from hw.lowering.input_types import InputTypes, with_input_types
 from hw.lowering.integer_tensor import HostTensor, IntegerTensor, Steps, integer_tensor, last_quantizer
 from hw.lowering.lookup_networks import recognised
@@ -139,7 +140,7 @@ def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
 
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
-    model, products = with_experts(model)
+    model, products = with_experts(with_gathers(model))
     found = recognised(model)
     model, exits = decided(found.model)
     live = _live_nodes(model)

@@ -55,6 +55,7 @@ ONNX: Mapping[str, tuple[int, ...]] = {
     "Floor": (6, 13),
     "Gather": (1, 11, 13),
     "GatherElements": (11, 13),
+    "GatherND": (11, 12, 13),
     "Gelu": (20,),
     "Gemm": (7, 9, 11, 13),
     "GlobalAveragePool": (1, 22),

@@ -40,7 +40,7 @@ DOMAINS = frozenset({"", QONNX_DOMAIN, CHANNELS_LAST_DOMAIN, ORT_DOMAIN})
 """The domains of the operators whose exact values are computed here."""
 MONOTONE = frozenset({
     "Relu", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "MaxPool", "GlobalMaxPool", "Identity",
-    "Upsample", "Resize", "Slice", "Pad", "Gather", "DepthToSpace", "SpaceToDepth", "Split",
+    "Upsample", "Resize", "Slice", "Pad", "Gather", "GatherND", "DepthToSpace", "SpaceToDepth", "Split",
     "Tile", "Expand",
 })  # fmt: skip
 """Operators that do not round and do not decrease: they are applied to both bounds."""

@@ -296,8 +296,15 @@ REFUSED = {
         "SpaceToDepth", b.quant("x", 0.25, 4), blocksize=3),
     "Tile_1: Tile cannot be lowered: it works along the batch": lambda b: b.node(
         "Tile", b.quant("x", 0.25, 4), integers(b, 2, 1, 1, 1)),
-    "GatherND_1: GatherND cannot be lowered: there is no kernel for it": lambda b: b.node(
+    "GatherND_1: GatherND cannot be lowered: it works along the batch": lambda b: b.node(
         "GatherND", b.quant("x", 0.25, 4), b.constant([[0]], np.int64)),
+    "GatherND_2: GatherND cannot be lowered: it takes elements along the axes .1, 3.": lambda b: b.node(
+        "GatherND", b.node("Transpose", b.quant("x", 0.25, 4), perm=[1, 3, 0, 2]), b.constant([[0, 1]], np.int64)),
+    "GatherND_1: GatherND cannot be lowered: it has batch_dims = 1": lambda b: b.node(
+        "GatherND", b.quant("x", 0.25, 4), b.constant([[0]], np.int64), batch_dims=1),
+    "GatherND_2: GatherND cannot be lowered: its indices from -5 to 3 are none of the 4 elements of axis 0": lambda b:
+        b.node("GatherND", b.node("Transpose", b.quant("x", 0.25, 4), perm=[1, 0, 2, 3]),
+               b.constant([[3], [-5]], np.int64)),
     "ScatterND_1: ScatterND cannot be lowered: there is no kernel for it": lambda b: b.node(
         "ScatterND", b.quant("x", 0.25, 4), b.constant([[0]], np.int64), np.zeros((1, 4, 4, 4))),
 }  # fmt: skip

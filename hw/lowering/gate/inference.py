@@ -46,7 +46,7 @@ UNBOUNDED = frozenset({
 ANY_INPUT = frozenset({
     "Add", "Sub", "Mul", "Div", "Min", "Max", "Sum", "Mean", "Pow", "Mod", "PRelu", "Where", "And", "Or", "Xor",
     "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Concat", "MatMul", "Gemm", "Conv",
-    "ConvTranspose", "Gather",
+    "ConvTranspose", "Gather", "GatherND",
 })  # fmt: skip
 """Operators that can be given data by other inputs than the first; handlers say which of them they lower."""
 

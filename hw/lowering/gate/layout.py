@@ -141,6 +141,28 @@ def gather(site: Site) -> Outputs:
     return [((*shape[:axis], *indices.shape, *shape[axis + 1 :]), site.input(0).elem_type)]
 
 
+def gather_nd(site: Site) -> Outputs:
+    shape, indices = site.shape(), site.input(1)
+    if site.input(0).data and indices.data:
+        raise site.error(
+            f"its input {site.node.input[1]} is computed while running",
+            "take elements at constant indices, or entries of a constant table",
+        )
+    if site.integer("batch_dims", 0):
+        raise site.error(f"it has batch_dims = {site.integer('batch_dims', 0)}", "use batch_dims = 0")
+    count = indices.shape[-1] if indices.shape else 0
+    if not 1 <= count <= len(shape):
+        raise site.error(f"its indices {list(indices.shape)} do not fit its input {list(shape)}")
+    if indices.value is not None and indices.value.size:
+        ends = indices.value.reshape(-1, count)
+        for axis, (low, high) in enumerate(zip(ends.min(axis=0).tolist(), ends.max(axis=0).tolist(), strict=True)):
+            if low < -shape[axis] or high >= shape[axis]:
+                raise site.error(
+                    f"its indices from {low} to {high} are none of the {shape[axis]} elements of axis {axis}"
+                )
+    return [((*indices.shape[:-1], *shape[count:]), site.input(0).elem_type)]
+
+
 def depth_to_space(site: Site) -> Outputs:
     shape, size = _image(site), site.integer("blocksize", 0)
     site.word("mode", "DCR", ("DCR", "CRD"))
@@ -195,6 +217,7 @@ RULES: dict[str, Rule] = {
     "DepthToSpace": depth_to_space,
     "Expand": expand,
     "Gather": gather,
+    "GatherND": gather_nd,
     "Shape": shape_of,
     "Slice": sliced,
     "SpaceToDepth": space_to_depth,

@@ -18,6 +18,8 @@ SHAPES = frozenset({("", "Shape"), ("", "Size")})
 """Operators whose results are constants, whatever their data is."""
 PRODUCTS = frozenset({("", "MatMul"), ("", "Gemm")})
 """Operators that multiply two tensors, of which one has to be constant."""
+TABLES = frozenset({("", "Gather"), ("", "GatherND")})
+"""Operators that take elements of a table."""
 SHOWN = 5
 """Nodes that are named besides the first."""
 
@@ -49,7 +51,7 @@ def check_operators(nodes: Sequence[onnx.NodeProto], inputs: Collection[str], fu
 
 def _chooses(node: onnx.NodeProto, data: Collection[str], chosen: Collection[str]) -> bool:
     """Whether a node gives constants that data choose, as the weights of an expert (``hw.lowering.expert_sites``)."""
-    table = operator_key(node) == ("", "Gather") and node.input[0] not in data
+    table = operator_key(node) in TABLES and node.input[0] not in data
     return table or (operator_key(node) == ("", "Transpose") and node.input[0] in chosen)
 
 

@@ -146,14 +146,27 @@ def _bits(b: Builder, x: str) -> str:
     return b.node("Cast", b.node("Greater", x, [[0.25, 0.0, -0.5, 0.75]]), to=TensorProto.FLOAT)
 
 
-def _tables(b: Builder, x: str, opset: int) -> str:
-    """A lookup layer of six tables of two inputs."""
+TABLES = np.random.default_rng(0).integers(0, 2, (6, 4))
+
+
+def _addressed(b: Builder, x: str) -> str:
+    """The addresses of six tables of two inputs."""
     wires = b.constant([[0, 1], [1, 2], [2, 3], [3, 0], [0, 2], [1, 3]], np.int64)
-    addresses = b.node(
-        "Add", b.node("MatMul", b.node("Gather", _bits(b, x), wires, axis=1), [1.0, 2.0]), np.arange(6) * 4
-    )
-    tables = np.random.default_rng(0).integers(0, 2, 24)
-    return b.node("Gather", tables, b.node("Cast", addresses, to=TensorProto.INT64), axis=0)
+    return b.node("MatMul", b.node("Gather", _bits(b, x), wires, axis=1), [1.0, 2.0])
+
+
+def _tables(b: Builder, x: str, opset: int) -> str:
+    """A lookup layer of six tables, in one row."""
+    addresses = b.node("Add", _addressed(b, x), np.arange(6) * 4)
+    return b.node("Gather", TABLES.ravel(), b.node("Cast", addresses, to=TensorProto.INT64), axis=0)
+
+
+def _tables_by_row(b: Builder, x: str, opset: int) -> str:
+    """The same, with the number of each table and its address as indices."""
+    addresses = b.node("Reshape", _addressed(b, x), b.constant([-1, 6, 1], np.int64))
+    rows = b.constant(np.arange(6).reshape(1, 6, 1), np.int64)
+    indices = b.node("Concat", rows, b.node("Cast", addresses, to=TensorProto.INT64), axis=2)
+    return b.node("GatherND", TABLES, indices)
 
 
 def _counted(b: Builder, x: str, opset: int) -> str:
@@ -166,6 +179,7 @@ def _counted(b: Builder, x: str, opset: int) -> str:
 
 ROWS = (
     Row("Gather", _tables, "of entries of constant tables, at sums of bits (lookup networks)", output=None),
+    Row("GatherND", _tables_by_row, "of entries of constant tables, at sums of bits (lookup networks)", output=None),
     Row("ReduceSum", _counted, "of the bits of tables, by class", output=None),
     Row("MatMul", _matmul, "of data and quantized weights", output=(1.0, 8)),
     Row("Gemm", _gemm, "of data and quantized weights", output=(1.0, 8)),

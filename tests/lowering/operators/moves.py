@@ -59,6 +59,12 @@ def _gather(axis: int, *indices: int) -> Build:
     return lambda b, x, opset: b.node("Gather", x, _ints(b, *indices), axis=axis)
 
 
+def _indexed(b: Builder, x: str, opset: int) -> str:
+    """``x[:, [3, 0, 1]]`` as PyTorch exports it."""
+    y = b.node("GatherND", b.node("Transpose", x, perm=[1, 0, 2, 3]), b.constant([[3], [0], [1]], np.int64))
+    return b.node("Transpose", y, perm=[1, 0, 2, 3])
+
+
 def _depth(op: str, **attributes) -> Build:
     return lambda b, x, opset: b.node(op, x, blocksize=2, **attributes)
 
@@ -94,6 +100,7 @@ ROWS = (
     Row("Slice", _before_conv(_slice([1], [3], [1]), 2), "of channels", **_OUT),
     Row("Slice", _before_conv(_slice([0], [6], [2], [2]), 4), "with steps", since=10, **_OUT),
     Row("Gather", _before_conv(_gather(1, 3, 0, 1), 3), "constant indices", **_OUT),
+    Row("GatherND", _before_conv(_indexed, 3), "constant indices of neighbouring axes, not of the batch", **_OUT),
     Row("Slice", _before_conv(_cropped, 1), "also behind other moves", **_OUT),
     Row("Gather", _before_conv(_gather(2, 5, 3, 1), 4), "of rows and columns in a regular order", **_OUT),
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace"), 1), "order DCR", **_OUT),
