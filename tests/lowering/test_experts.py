@@ -90,6 +90,19 @@ def test_every_form_is_exact(form):
     assert compare(graph, model, frames(64)).mismatches == 0
 
 
+def test_weights_that_pytorch_indexes_are_those_of_an_expert():
+    """``weights[choice]`` is exported as a GatherND."""
+    model = mixture(seed=3)
+    place, gather = next((i, node) for i, node in enumerate(model.graph.node) if node.op_type == "Gather")
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1]), "last"))
+    model.graph.node.insert(place, helper.make_node("Unsqueeze", [gather.input[1], "last"], ["index"]))
+    indexed = helper.make_node("GatherND", [gather.input[0], "index"], gather.output, name=gather.name)
+    model.graph.node[place + 1].CopyFrom(indexed)
+    graph = lower(model)
+    assert [node.name for node in graph] == [node.name for node in lower(mixture(seed=3))]
+    assert compare(graph, model, frames(64)).mismatches == 0
+
+
 def test_folding_keeps_the_integers_and_the_choice_takes_one_cycle():
     graph, x = lower(mixture(seed=3)), frames(20)
     expected = Emulator(graph).run(x)
