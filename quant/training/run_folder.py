@@ -58,10 +58,11 @@ def produce(
         return {**finished, "out": str(folder), "cached": True, "rank": 0}
     checkpoint = folder / ".checkpoint"
     with using(folder, "choose another folder", "cannot write to"):
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
-    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder):
+    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder if new else None):
         measured = make(work, checkpoint, key)
         rank = _rank()
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
@@ -167,15 +168,16 @@ def _rank() -> int:
 
 
 @contextmanager
-def _removed(work: Path, folder: Path) -> Iterator[None]:
-    """Context of the folder ``work``, which is removed at the end, as is ``folder`` around it if nothing else is in it:
-    a run that failed."""
+def _removed(work: Path, folder: Path | None) -> Iterator[None]:
+    """Context of the folder ``work``, which is removed at the end, as is the new ``folder`` around it if nothing else
+    is in it: a run that failed."""
     try:
         yield
     finally:
         shutil.rmtree(work, ignore_errors=True)
-        with suppress(OSError):
-            folder.rmdir()
+        if folder is not None:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _key(request: Mapping[str, Any], versions: Mapping[str, str], dataset: DataSet) -> str:

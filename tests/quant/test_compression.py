@@ -335,7 +335,7 @@ def test_curvature_from_adam():
         (lambda m: compression.residual_quantize(m, 4, 0), "0 is no whole number"),
         (lambda m: compression.prune(m, 1.0), "fraction=1.0 of layer 0"),
         (lambda m: compression.prune(m, {"*": 0.5}, jointly=True), "give one fraction"),
-        (lambda m: compression.prune(compression.share_weights(m)), "prune before"),
+        (lambda m: compression.prune(compression.share_weights(m)), "shared weights, which pruning would undo"),
         (lambda m: compression.snap(m), "no layer has shared weights"),
         (lambda m: compression.snap(compression.share_weights(m, layers="0"), layers="6"), "layer 6 has no shared"),
         (lambda m: compression.snap(compression.share_weights(m), bits=1), "bits=1"),

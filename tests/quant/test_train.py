@@ -103,6 +103,9 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monk
             run(out, epochs=3)
     assert content(folder) == before
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "new", epochs=3)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_interrupted_run_can_be_resumed(tmp_path, monkeypatch):
