@@ -94,11 +94,19 @@ def _lifted(context: Lowering, data: Sequence[Tensor]) -> list[Tensor]:
         if not isinstance(last, IntegerTensor) or last.edge not in context.functions:
             break
         count, function = context.functions[last.edge]
-        if function.shape != last.shape or last.host_steps:
+        if last.host_steps or not _same_elements(function, last):
             break
-        function = function.extended(last.steps[count:], last.origins[count:])
+        function = function.reshaped(last.shape).extended(last.steps[count:], last.origins[count:])
         chains[at] = replace(function, layout_ops=last.layout_ops, restore_ops=last.restore_ops, number=last.number)
     return chains
+
+
+def _same_elements(one: Tensor, other: Tensor) -> bool:
+    """Whether two streams have the same elements of a tensor in the same order: some kernels take them flat."""
+    if one.shape == other.shape:
+        return True
+    mine, its = (element_order(each.layout_ops, each.shape).ravel() for each in (one, other))
+    return np.array_equal(mine, its)
 
 
 def _of_one_tensor(data: Sequence[Tensor], shape: tuple[int, ...]) -> list[Tensor] | None:
