@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import gcd
+from math import gcd, sqrt
 
 from hw.boards.image import format_of, payload_octets, receive_pace, receive_step, slots
 from hw.boards.targets import Target
@@ -63,29 +63,26 @@ class LinkRate:
         return cycles * octets if datagrams is None else datagrams.line(octets)
 
     @property
-    def _shared_input_cycles(self) -> float:
-        """Clock cycles of a message with input frames while results are sent over what both directions share."""
-        if not self.transport.buffered or self.transport.bus is None:
-            return self.input_cycles
-        received, sent = self.transport.bus
-        rest = 1 - sent / max(self.transport.send_cycles, self.send_pace, sent)
-        return max(self.input_cycles, received / max(rest, 0.5) * self.input_octets)
-
-    @property
     def cycles(self) -> float:
         """Clock cycles per frame of the link: those of its slower direction, of both where they share wires, or of a
         frame's way there and back where the frames in flight do not fill it.
 
         The host answers at once: the delays of its USB adapter and its operating system are not included.
         """
-        there, back = self._shared_input_cycles, self.output_cycles
+        there, back = self.input_cycles, self.output_cycles
         if (datagrams := self.transport.datagrams) is not None:
             there = datagrams.way_in(self.input_octets, self.receive_pace)
             back = datagrams.way_out(self.output_octets, self._made_cycles / self.output_octets)
-        way = there + self.latency + back + self.transport.turnaround
+        rest = self.latency + back + self.transport.turnaround
         received, sent = self.transport.bus or (0.0, 0.0)
-        bus = received * self.input_octets + sent * self.output_octets
-        return max(self.input_cycles, self.output_cycles, bus, way / self.slots)
+        received, sent = received * self.input_octets, sent * self.output_octets
+        cycles = max(self.input_cycles, self.output_cycles, received + sent, (there + rest) / self.slots)
+        if not self.transport.buffered:
+            return cycles
+        # Replies take the share sent / cycles of what both directions share, so that frames arrive in
+        # received / (1 - sent / cycles) cycles or more: slots * cycles is that and the rest.
+        half = (sent + (received + rest) / self.slots) / 2
+        return max(cycles, half + sqrt(half * half - sent * rest / self.slots))
 
     @property
     def fps(self) -> float:

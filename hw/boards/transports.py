@@ -37,9 +37,9 @@ CLKOUT_HZ = 60e6
 """The clock of the FT232H in synchronous FIFO mode."""
 USB_HZ = 40e6
 """Octets in a second that the FT232H carries, of both directions together."""
-FIFO_SYNC_TURNAROUND = 23
-"""Clock cycles that a frame's way there and back takes beside its octets in synchronous FIFO mode, measured on the
-virtual board."""
+FIFO_SYNC_TURNAROUND, FIFO_SYNC_INSIDE = 13, 8
+"""Cycles of CLKOUT, and of the image's clock, that a frame's way there and back takes beside its octets in synchronous
+FIFO mode, measured on the virtual board."""
 STROBE_NS, QUIET_NS = 260, 500
 """How long SIWU# is low, and how long after the last octet; CLKOUT may be 1 % faster than it is."""
 SYNCHRONISER = 3
@@ -248,7 +248,7 @@ def _fifo_sync(fifo: Fifo, io: str, pad: str, clock_hz: float) -> Transport:
         1e9 / CLKOUT_HZ,
         bus=(cycles, cycles),
         buffered=True,
-        turnaround=FIFO_SYNC_TURNAROUND,
+        turnaround=FIFO_SYNC_TURNAROUND * clock_hz / CLKOUT_HZ + FIFO_SYNC_INSIDE,
         models=("bidirectional_pad.sv",),
     )
 
