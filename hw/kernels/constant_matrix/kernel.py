@@ -238,9 +238,9 @@ class ConstantMatrix(PipelineKernel):
     def _pipeline(self) -> Pipeline:
         return self.pipeline()
 
-    def pipeline(self, lead: int = 0, raw: bool = False) -> Pipeline:
-        """The adders with their registers; for ``lead`` and ``raw`` see ``Pipeline``."""
-        return Pipeline(self.plan, self.offsets, self.adders_per_stage, lead, raw)
+    def pipeline(self, lead: int = 0, raw: bool = False, slack: int = 0) -> Pipeline:
+        """The adders with their registers; for ``lead``, ``raw`` and ``slack`` see ``Pipeline``."""
+        return Pipeline(self.plan, self.offsets, self.adders_per_stage, lead, raw, slack)
 
     @property
     def registers(self) -> int:

@@ -26,6 +26,8 @@ class Pipeline:
     that many read (``FAR``) waits a stage for it, a register more on the way, where no output becomes later by that.
     Values that wait have mostly fewer bits than the sums that would wait in their place.
 
+    ``slack`` is stages that such a layer has beyond those that it needs, so that more sums can wait.
+
     With ``raw`` there are the sums in place of outputs, each once: without shift, sign and offset, and as wide as its
     range. What reads them takes these into account.
     """
@@ -35,6 +37,12 @@ class Pipeline:
     adders_per_stage: int
     lead: int = 0
     raw: bool = False
+    slack: int = 0
+
+    @property
+    def far(self) -> bool:
+        """Whether wires set the clock of the layer, so that sums wait."""
+        return self.adders_per_stage == 1 and len(self.plan.sums) >= LARGE
 
     @property
     def short(self) -> int:
@@ -65,8 +73,9 @@ class Pipeline:
 
     @cached_property
     def depth(self) -> int:
-        """Adders in series."""
-        return max((self._level(term) + self.adjusted(row) for row, term in self._outputs()), default=0)
+        """Adders in series, and the ``slack`` of a layer in which sums wait."""
+        adders = max((self._level(term) + self.adjusted(row) for row, term in self._outputs()), default=0)
+        return adders + self.slack * self.far
 
     def _outputs(self) -> Iterator[tuple[int, Term]]:
         return ((row, term) for row, term in enumerate(self.plan.outputs) if term is not None)
@@ -83,7 +92,7 @@ class Pipeline:
     def _slots(self) -> tuple[int, ...]:
         """By input and sum the adders in series up to its value, and those that pass while it waits for long wires."""
         inputs, sums = self.plan.inputs, self.plan.sums
-        if self.adders_per_stage > 1 or len(sums) < LARGE:
+        if not self.far:
             return self._levels
         latest = [self.depth] * (inputs + len(sums))
         for row, term in self._outputs():

@@ -24,6 +24,10 @@ from hw.kernels.constant_threshold.kernel import ConstantThreshold
 from hw.kernels.shared.chain import ChainKernel, Layer
 from hw.kernels.shared.pipeline import PipelineKernel, Stage, register
 
+SLACK = 1
+"""Stages that a large layer has beyond those that it needs, where one adder is between registers: in a network its
+values have longer ways than in a layer alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
@@ -107,7 +111,7 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
         for i, kernel in enumerate(self.parts):
             if isinstance(kernel, ConstantMatrix):
                 raw = i + 1 < len(self.parts) and isinstance(self.parts[i + 1], ConstantThreshold)
-                pipeline = kernel.pipeline(int(i == 0), raw)
+                pipeline = kernel.pipeline(int(i == 0), raw, SLACK)
                 found.append(Step(kernel, pipeline, pipeline.raw_bits if raw else kernel.result_bits))
             else:
                 before = found[-1].logic if found else None
