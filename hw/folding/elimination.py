@@ -22,20 +22,49 @@ Factor = tuple[Variables, np.ndarray]
 def minimise(factors: Sequence[Factor], sizes: Sequence[int]) -> list[int] | None:
     """The values (0 to ``sizes[i]`` - 1) of all variables that minimise the sum of the factors; None if that needs a
     table of more than LARGEST_TABLE entries."""
+    if (tables := _tables(factors, sizes)) is None:
+        return None
+    values: dict[int, int] = {}
+    for variable, scope, table in reversed(tables):
+        values[variable] = int(np.argmin(table[tuple(values[v] for v in scope)]))
+    return [values[i] for i in range(len(sizes))]
+
+
+def minima(factors: Sequence[Factor], sizes: Sequence[int]) -> list[np.ndarray] | None:
+    """By variable and its value, the minimum of the sum of the factors with that value; None as in ``minimise``."""
+    if (tables := _tables(factors, sizes)) is None:
+        return None
+    total = sum(float(table.min()) for _, scope, table in tables if not scope)
+    wholes: dict[int, tuple[Variables, np.ndarray]] = {}
+    for variable, scope, table in reversed(tables):
+        best = table.min(axis=-1)
+        # What all other factors add, by the values of the scope: known of the first variable of it that is eliminated.
+        rest = np.asarray(total - best)
+        if scope:
+            among, whole = next(wholes[v] for v, *_ in tables if v in scope)
+            whole = whole.min(axis=tuple(i for i, v in enumerate(among) if v not in scope))
+            around = _aligned((tuple(v for v in among if v in scope), whole), scope)
+            rest = np.full(best.shape, np.inf)
+            np.subtract(around, best, out=rest, where=np.isfinite(best))
+        wholes[variable] = (*scope, variable), table + rest[..., None]
+    found = (wholes[i] for i in range(len(sizes)))
+    return [whole.min(axis=tuple(range(len(scope) - 1))) for scope, whole in found]
+
+
+def _tables(factors: Sequence[Factor], sizes: Sequence[int]) -> list[tuple[int, Variables, np.ndarray]] | None:
+    """The variables in the order of elimination, each with those on which its best value depends, and the sum of the
+    factors and tables that have it, with its own axis last; None where one is too large."""
     order, largest = _order(tuple(scope for scope, _ in factors), tuple(sizes))
     if largest > LARGEST_TABLE:
         return None
     left = list(factors)
-    eliminated: list[tuple[int, Variables, np.ndarray]] = []
+    tables: list[tuple[int, Variables, np.ndarray]] = []
     for variable, scope in order:
-        total = sum(_aligned(each, (*scope, variable)) for each in left if variable in each[0])
+        table = np.asarray(sum(_aligned(each, (*scope, variable)) for each in left if variable in each[0]))
         left = [each for each in left if variable not in each[0]]
-        left.append((scope, np.min(total, axis=-1)))
-        eliminated.append((variable, scope, np.argmin(total, axis=-1)))
-    values: dict[int, int] = {}
-    for variable, scope, best in reversed(eliminated):
-        values[variable] = int(best[tuple(values[v] for v in scope)])
-    return [values[i] for i in range(len(sizes))]
+        left.append((scope, table.min(axis=-1)))
+        tables.append((variable, scope, table))
+    return tables
 
 
 @lru_cache(maxsize=64)

@@ -14,6 +14,8 @@ from hw.host.errors import BitfabricError
 
 PROHIBITIVE = 1 << 40
 """The cost of an edge between two forms of a convolution: of more than any device has, so that it is never chosen."""
+MOST = 100.0
+"""The highest price of a resource: for all of its limit a hundred times the device."""
 KEPT = 16
 """Costs that are kept for an edge, and answers for a node."""
 OPTIMAL, INFEASIBLE = 0, 2
@@ -134,6 +136,26 @@ def dearest(excess: np.ndarray) -> tuple[np.ndarray, float]:
         A_eq=[[1] * resources + [0]],
         b_eq=[1],
         bounds=[(0, None)] * resources + [(None, None)],
+    )
+    if found.status != OPTIMAL:
+        raise BitfabricError(f"the folding search found no answer: {found.message}")
+    return np.maximum(found.x[:-1], 0), float(found.x[-1])
+
+
+def prices(costs: np.ndarray, excess: np.ndarray) -> tuple[np.ndarray, float]:
+    """The prices of resources, from 0 to MOST, at which the cheapest of several combinations costs most, what it
+    exceeds the limits by included; and that cost.
+
+    ``costs``: of the combinations; ``excess``: by combination and resource, (used - limit) / limit.
+    """
+    from scipy.optimize import linprog
+
+    count, resources = excess.shape
+    found = linprog(
+        [0] * resources + [-1],
+        A_ub=np.hstack([-excess, np.ones((count, 1))]),
+        b_ub=costs,
+        bounds=[(0, MOST)] * resources + [(None, None)],
     )
     if found.status != OPTIMAL:
         raise BitfabricError(f"the folding search found no answer: {found.message}")

@@ -4,8 +4,10 @@ Every node is a variable. Its values are the lanes of its ports in its legal fol
 cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. A convolution
 may have several forms (``hw.passes.columns``), each of both of its kernels; they count as different lanes of the edge
 between, and no converter leads from one to another. Variable elimination (``hw.folding.elimination``) finds the minimum
-of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, an integer
-program (``hw.folding.program``) finds the minimum within the budget.
+of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, the resources
+get prices (Lagrangian relaxation; Everett, 1963): no folding within the budget costs less than the cheapest one at any
+prices, what the budget is worth at them left out. Mostly one is found that costs no more. Otherwise an integer program
+(``hw.folding.program``) finds the minimum among the foldings that this bound does not exclude.
 
 Foldings whose cost takes long to compute have a bound of it at first (``Kernel.least_resources``). Where a result
 contains some, the cost of one is computed, and the search begins again: what holds with lower bounds of what was not
@@ -24,8 +26,8 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.elimination import Factor, minimise
-from hw.folding.program import PROHIBITIVE, Options, dearest, solve
+from hw.folding.elimination import Factor, minima, minimise
+from hw.folding.program import PROHIBITIVE, Options, dearest, prices, solve
 from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, vector
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
@@ -158,7 +160,45 @@ class Search:
             leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
             if leanest and self._used(leanest)[scarce] > limit[scarce]:
                 return None
-        return self._programmed(cycles, limit, self.weights)
+        return self._cheapest_within(cycles, limit)
+
+    def _cheapest_within(self, cycles: int, limit: np.ndarray) -> list[int] | None:
+        """The cheapest folding of at most ``cycles`` cycles per frame within ``limit``, by prices of the resources."""
+        bounded = np.flatnonzero(np.isfinite(limit))
+        worth = np.where(limit > 0, limit, 1)[bounded]
+        found: list[list[int]] = []
+        costs: list[float] = []
+        excess: list[np.ndarray] = []
+        best, least, bound = None, np.inf, -np.inf
+        asked = at = np.zeros(len(bounded))
+        for _ in range(PRICES):
+            picked = self._eliminated(cycles, self._at(asked, bounded, worth))
+            if picked is None:
+                return self._programmed(cycles, limit, self.weights)
+            used = self._used(picked)
+            found.append(picked)
+            costs.append(float(used @ self.weights))
+            excess.append((used - limit)[bounded] / worth)
+            if (used <= limit).all() and costs[-1] < least:
+                best, least = picked, costs[-1]
+            if (value := costs[-1] + float(asked @ excess[-1])) > bound:
+                bound, at = value, asked
+            if bound >= least * (1 - ROUNDING):
+                return best
+            asked, most = prices(np.array(costs), np.array(excess))
+            if most <= bound * (1 + ROUNDING):
+                break
+        if best is None and (best := self._crossed(found, limit)) is None:
+            return self._programmed(cycles, limit, self.weights)
+        weights = self._at(at, bounded, worth)
+        least = float(self._used(best) @ self.weights) + float(at @ (limit[bounded] / worth))
+        return self._programmed(cycles, limit, self.weights, most=(weights, least * (1 + ROUNDING)))
+
+    def _at(self, prices: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
+        """The cost of one unit of each resource at ``prices`` of the ``bounded`` ones."""
+        weights = self.weights.astype(float)
+        weights[bounded] += prices / worth
+        return weights
 
     def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:
         """The folding with the minimum interval of at least ``cycles`` within ``budget``; the cheapest of several.
@@ -304,20 +344,42 @@ class Search:
         limit[:4], limit[4:] = vector(budget), self.most_cells
         return limit
 
+    def _factors(self, best: Sequence[np.ndarray], weights: np.ndarray) -> tuple[list[Factor], list[int]]:
+        """The costs of nodes by their row of lanes, which are the ``best`` ones, and of edges; and the rows of each."""
+        factors: list[Factor] = [((i,), costs) for i, costs in enumerate(best)]
+        factors += [((e.writer, e.reader), e.cost(weights)) for e in self.edges]
+        return factors, [len(costs) for costs in best]
+
     def _eliminated(self, cycles: int, weights: np.ndarray, known: bool = False) -> list[int] | None:
         found = [node.cheapest(cycles, weights, known) for node in self.nodes]
-        factors: list[Factor] = [((i,), costs) for i, (costs, _) in enumerate(found)]
-        factors += [((e.writer, e.reader), e.cost(weights)) for e in self.edges]
-        best = minimise(factors, [len(costs) for costs, _ in found])
+        best = minimise(*self._factors([costs for costs, _ in found], weights))
         if best is None:
             return None
         picked = [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
         return None if self._used(picked).max() >= PROHIBITIVE else picked
 
+    def _promising(self, cycles: int, weights: np.ndarray, most: float) -> list[np.ndarray]:
+        """By node, whether each of its foldings can be part of one of at most ``cycles`` cycles per frame that costs no
+        more than ``most``."""
+        best = [node.cheapest(cycles, weights)[0] for node in self.nodes]
+        least = minima(*self._factors(best, weights))
+        assert least is not None, "the tables were small enough for the bound"
+        with np.errstate(invalid="ignore"):  # infinite costs of rows without an eligible folding
+            return [
+                node.used @ weights <= most - (whole - own)[node.group]
+                for node, whole, own in zip(self.nodes, least, best, strict=True)
+            ]
+
     def _programmed(
-        self, cycles: int, budget: np.ndarray, weights: np.ndarray, known: bool = False
-    ) -> list[int] | None:
+        self, cycles: int, budget: np.ndarray, weights: np.ndarray, known: bool = False,
+        most: tuple[np.ndarray, float] | None = None,
+    ) -> list[int] | None:  # fmt: skip
+        """The cheapest folding within ``budget``, by an integer program. ``most``: only foldings of nodes that can be
+        part of one which costs at most so much at these weights."""
         fast = [np.flatnonzero(node.eligible(cycles, known)) for node in self.nodes]
+        if most is not None:
+            promising = self._promising(cycles, *most)
+            fast = [of[which[of]] for of, which in zip(fast, promising, strict=True)]
         if not all(len(of) for of in fast):
             return None
         options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]

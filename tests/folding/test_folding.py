@@ -10,7 +10,7 @@ from hw.fabric.resources import Resources
 from hw.families import families, spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
-from hw.folding import choose, elimination, finn_json, program
+from hw.folding import choose, elimination, finn_json, program, search
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search
 from hw.folding.tables import choices
@@ -166,8 +166,11 @@ def test_elimination_finds_the_least_sum(seed, count):
     def total(values):
         return sum(table[tuple(values[v] for v in scope)] for scope, table in factors)
 
-    values = elimination.minimise(factors, sizes)
-    assert total(values) == pytest.approx(min(map(total, product(*map(range, sizes)))))
+    every = {values: total(values) for values in product(*map(range, sizes))}
+    assert total(elimination.minimise(factors, sizes)) == pytest.approx(min(every.values()))
+    for i, least in enumerate(elimination.minima(factors, sizes)):
+        for value, found in enumerate(least):
+            assert found == pytest.approx(min(each for values, each in every.items() if values[i] == value))
 
 
 @pytest.mark.quick
@@ -182,6 +185,47 @@ def test_prices_exceed_limits_unless_a_mixture_fits(seed, count, resources):
     assert least == pytest.approx((excess @ prices).min())
     others = rng.dirichlet(np.full(resources, 0.3), 500)
     assert ((excess @ others.T).min(axis=0) <= least + 1e-7).all()
+
+
+@pytest.mark.quick
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), count=st.integers(1, 12), resources=st.integers(1, 5))
+def test_prices_give_the_greatest_bound(seed, count, resources):
+    rng = np.random.default_rng(seed)
+    costs, excess = rng.random(count), rng.normal(rng.uniform(-1, 1), 1, (count, resources))
+    prices, bound = program.prices(costs, excess)
+    assert ((prices >= 0) & (prices <= program.MOST)).all()
+    assert bound == pytest.approx((costs + excess @ prices).min())
+    others = rng.exponential(1, (500, resources))
+    assert ((costs[:, None] + excess @ others.T).min(axis=0) <= bound + 1e-7).all()
+
+
+def test_few_foldings_are_left_to_the_integer_program(monkeypatch):
+    """Of a chain of hundreds: the bound from prices excludes nearly all, and the answer stays the same."""
+    graph = perceptron(np.random.default_rng(3), [64, 96, 48, 96, 64, 48, 10], [("UINT4", "INT4")] * 6)
+    asked = []
+
+    def recorded(options, *rest):
+        asked.append(sum(len(node.used) for node in options))
+        return program.solve(options, *rest)
+
+    monkeypatch.setattr(search, "solve", recorded)
+    free = Search(graph, ECP5, DEVICE)
+    at_most = free.cheapest(2000).used
+    every = sum(int(node.eligible(2000).sum()) for node in free.nodes)
+    assert every > 500
+    assert not asked
+    for share in (0.9, 0.8, 0.7):
+        budget = replace(DEVICE, bram=int(share * at_most.bram))
+        bounded = Search(graph, ECP5, DEVICE)
+        choice = bounded.cheapest(2000, budget)
+        # The same with all foldings.
+        limit = np.array([*vars(budget).values()])
+        picked = bounded._programmed(2000, limit, bounded.weights)
+        assert choice.cost == pytest.approx(float(bounded._used(picked) @ bounded.weights))
+        assert asked.pop() == every
+        assert all(each < 0.1 * every for each in asked)
+        asked.clear()
 
 
 @pytest.mark.quick
