@@ -93,6 +93,51 @@ def test_a_matrix_with_work_for_one_trial_can_have_a_limit_of_depth(monkeypatch)
         assert_array_equal(made.evaluate(np.eye(8, dtype=np.int64)).T, weights)
 
 
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 9999), sizes=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 6)), min_size=1, max_size=5),
+    luts=st.sampled_from([4, 6]),
+)  # fmt: skip
+def test_rows_without_a_common_input_are_planned_apart(seed, sizes, luts):
+    """Blocks of a matrix, its rows and columns in any order, take the adders of the blocks alone."""
+    rng = np.random.default_rng(seed)
+    blocks = [matrix(seed + i, *size, 4, 0.8) for i, size in enumerate(sizes)]
+    whole = np.zeros(np.sum([each.shape for each in blocks], axis=0), np.int64)
+    row = column = 0
+    for block in blocks:
+        whole[row : row + len(block), column : column + block.shape[1]] = block
+        row, column = row + len(block), column + block.shape[1]
+    mixed = whole[rng.permutation(row)][:, rng.permutation(column)]
+    with pytest.MonkeyPatch.context() as patch:
+        asked = []
+        one = planner._tables
+        patch.setattr(planner, "_tables", lambda part, *rest: asked.append(part) or one(part, *rest))
+        made = planner.from_arrays(column, (-3, 4), *planner.tables(mixed, (-3, 4), luts))
+    assert_array_equal(made.evaluate(np.eye(column, dtype=np.int64)).T, mixed)
+    assert all((part != 0).any(axis=0).all() and (part != 0).any(axis=1).all() for part in asked)
+    assert len(asked) >= sum(each.any() for each in blocks)
+    assert sum(part.shape[1] for part in asked) == np.count_nonzero(mixed.any(axis=0))
+    assert sum(map(len, asked)) == np.count_nonzero(mixed.any(axis=1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 9999), shape=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    types=st.sampled_from([("INT4", "UINT4"), ("INT3", "BINARY"), ("TERNARY", "UINT2"), ("BIPOLAR", "UINT8")]),
+    density=st.sampled_from([0.1, 0.5, 1.0]), family=st.sampled_from([ECP5, XC7]),
+)  # fmt: skip
+def test_no_plan_undercuts_its_bound(seed, shape, types, density, family):
+    rng, (weight, data) = np.random.default_rng(seed), types
+    if weight == "BIPOLAR":
+        weights = rng.choice([-1, 1], shape)
+    else:
+        low, high = int(DataType[weight].min()), int(DataType[weight].max())
+        weights = rng.integers(low, high + 1, shape) * (rng.random(shape) < density)
+    kernel = ConstantMatrix(MatrixVector(weights, DataType[weight], DataType[data])).tuned(family, 100.0)
+    least, used = vars(kernel.least_resources(family)), vars(kernel.resources(family))
+    assert all(least[name] <= used[name] for name in used)
+
+
 @pytest.fixture
 def made_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """An empty cache of plans in ``tmp_path``, and the matrices that are planned, each time one is."""

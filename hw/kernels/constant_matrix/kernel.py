@@ -33,9 +33,12 @@ MOST_ADDERS = 4
 """Maximum number of adders in series between two registers."""
 MARGIN = 0.85
 """Share of a clock's period that the adders between two registers may take in a small design."""
-LEAST = {4: 1 / 4, 6: 1 / 8}
-"""By the inputs of a table: tables for each digit and each bit of an input that a plan is not expected to undercut.
-Random +-1 matrices of 64 x 64 take twice as many, others more."""
+LEAST = {4: 0.6, 6: 0.27}
+"""By the inputs of a table: tables for each digit of a matrix of +-1, and twice as many for each of another one, times
+the root of the bits of an input, that a plan is not expected to undercut: random matrices of 16 to 256 rows and
+columns, and trained ones, take 1.3 times as many or more. The first FEW digits are not counted, as all of them may be
+shared."""
+FEW = 16
 EXPECTED = 2 / 3
 """Adders of a plan for each digit of its matrix."""
 SAVED = 0.02
@@ -296,7 +299,8 @@ class ConstantMatrix(PipelineKernel):
 
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
-        share = LEAST[self.table_inputs] * self._least_digits * self.product.input_dtype.bitwidth()
+        each = LEAST[self.table_inputs] * (1 if (np.abs(self.product.weights) == 1).all() else 2)
+        share = each * max(0, self._least_digits - FEW) * self.product.input_dtype.bitwidth() ** 0.5
         return cell_costs.stream_out(self.buffered, 2, family) + Resources(int(self.pixels * share))
 
     @property

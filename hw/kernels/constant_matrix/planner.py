@@ -7,7 +7,8 @@ canonic signed digit multipliers", IEEE Trans. Circuits and Systems II 43, 1996)
 of another row, shifted, and a difference of fewer digits. Then shared sums whose own adders cost more than they save
 are dissolved in their readers, and what remains of a row is summed by a tree, the cheapest adder next. Several
 valuations of pairs are tried (``TRIALS``), and the cheapest plan is kept, by the costs of
-``hw.kernels.constant_matrix.adders``; a level more must save one table in a hundred.
+``hw.kernels.constant_matrix.adders``; a level more must save one table in a hundred. Rows without a common input, as
+those of depthwise layers, share nothing and are planned apart.
 """
 
 import ctypes
@@ -68,7 +69,9 @@ def plan(weights: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_dept
     permits; 0: no limit. The same arguments have the same plan. It is kept in the cache by its content.
     """
     matrix = np.ascontiguousarray(weights, np.int64)
-    key = hashlib.sha256(files(__package__).joinpath("plan.cpp").read_bytes())
+    key = hashlib.sha256()
+    for source in ("plan.cpp", "planner.py"):
+        key.update(files(__package__).joinpath(source).read_bytes())
     key.update(repr((matrix.shape, bounds, lut_inputs, max_depth, TRIALS, WORK)).encode())
     key.update(matrix.astype("<i8").tobytes())
 
@@ -95,6 +98,45 @@ def tables(
     sign, with the source -1 where the row is zero.
     """
     matrix = np.ascontiguousarray(matrix, np.int64)
+    inputs, count = matrix.shape[1], 0
+    made, outputs = [np.zeros((0, 10), np.int64)], np.tile(np.array([-1, 0, 1]), (len(matrix), 1))
+    for rows, columns in _parts(matrix):
+        sums, results = _tables(matrix[np.ix_(rows, columns)], bounds, lut_inputs, max_depth)
+        sources = np.concatenate((columns, inputs + count + np.arange(len(sums))))
+        terms = sums[:, 1::3]
+        present = np.arange(terms.shape[1]) < sums[:, :1]
+        terms[present] = sources[terms[present]]
+        results[:, 0] = sources[results[:, 0]]
+        made.append(sums)
+        outputs[rows] = results
+        count += len(sums)
+    return np.concatenate(made), outputs
+
+
+def _parts(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The rows and the columns of each part of a matrix that has nothing in common with the others; rows and columns of
+    zeros are in none."""
+    from scipy.sparse import bmat, csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows = len(matrix)
+    which = csr_array(matrix != 0)
+    _, label = connected_components(bmat([[None, which], [which.T, None]]), directed=False)
+    of_rows, of_columns = label[:rows], label[rows:]
+    order, among = np.argsort(of_rows, kind="stable"), np.argsort(of_columns, kind="stable")
+    found = []
+    for part in dict.fromkeys(of_rows.tolist()):
+        columns = among[slice(*np.searchsorted(of_columns[among], (part, part + 1)))]
+        if len(columns):
+            found.append((order[slice(*np.searchsorted(of_rows[order], (part, part + 1)))], columns))
+    return found
+
+
+def _tables(
+    matrix: np.ndarray, bounds: tuple[int, int], lut_inputs: int, max_depth: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """``tables`` of a matrix whose rows are all planned together."""
+    matrix = np.ascontiguousarray(matrix)
     rows, inputs = matrix.shape
     arity, chain_bits, feed = (3, 1, 0) if lut_inputs >= TERNARY else (2, 2, CHAIN)
     size = np.abs(matrix)
