@@ -299,7 +299,8 @@ class ConstantMatrix(PipelineKernel):
 
     def least_resources(self, family: Family) -> Resources:
         """Fewer than planned matrices of random weights have taken: those of large matrices share most."""
-        each = LEAST[self.table_inputs] * (1 if (np.abs(self.product.weights) == 1).all() else 2)
+        low, high = self.product.input_range or (0, 1)
+        each = (low < high) * LEAST[self.table_inputs] * (1 if (np.abs(self.product.weights) == 1).all() else 2)
         share = each * max(0, self._least_digits - FEW) * self.product.input_dtype.bitwidth() ** 0.5
         return cell_costs.stream_out(self.buffered, 2, family) + Resources(int(self.pixels * share))
 
