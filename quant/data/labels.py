@@ -58,7 +58,9 @@ def _flat(y: np.ndarray, source: object) -> np.ndarray:
     labels: np.ndarray = y.reshape(-1).astype(np.int64)
     if (labels != y.reshape(-1)).any():
         raise QuantError(
-            f"{source}: labels must be whole numbers or strings; numbers to predict are task regression", status=2
+            f"{source}: labels must be whole numbers or strings; numbers to predict are task regression "
+            "(bitfabric train --task regression; bitfabric explore searches classifiers)",
+            status=2,
         )
     return labels
 
