@@ -192,7 +192,7 @@ class Search:
             return self._programmed(cycles, limit, self.weights)
         weights = self._at(at, bounded, worth)
         least = float(self._used(best) @ self.weights) + float(at @ (limit[bounded] / worth))
-        return self._programmed(cycles, limit, self.weights, most=(weights, least * (1 + ROUNDING)))
+        return self._programmed(cycles, limit, self.weights, most=(weights, least * (1 + ROUNDING))) or best
 
     def _at(self, prices: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
         """The cost of one unit of each resource at ``prices`` of the ``bounded`` ones."""
