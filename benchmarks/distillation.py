@@ -21,14 +21,14 @@ RESULTS = Path(__file__).parent / "distillation"
 DENSE = ("labels", "soft", "logits", "hint,soft", "neurons,soft", "contrastive,soft", "posterior", "soft,pseudo 1")
 CONV = ("labels", "soft", "logits", "hint,soft", "attention,soft", "selectivity,soft", "contrastive,soft")
 ROWS: dict[str, dict[str, tuple[str, ...]]] = {
-    "digits": {"tfc": (*DENSE, "3 teachers", "two steps")},
+    "digits": {"tfc": (*DENSE, "3 teachers", "two steps"), "resnet8": CONV},
     "mnist": {"tfc": ("labels", "soft", "hint,soft", "two steps"), "lenet5": CONV},
 }
 """Data set -> family -> what its students learn."""
 SEEDS = {"digits": tuple(range(10)), "mnist": (0, 1, 2)}
 EPOCHS = {"digits": 60, "mnist": 6}
 SCHEMES = ("w1a1", "w2a2")
-WIDER: dict[str, dict[str, Any]] = {"tfc": {"hidden": [128, 128, 128]}, "lenet5": {"width": 2.0}}
+WIDER: dict[str, dict[str, Any]] = {"tfc": {"hidden": [128, 128, 128]}, "lenet5": {"width": 2.0}, "resnet8": {"width": 2.0}}
 
 
 def train(data: str, family: str, scheme: str, what: str, seed: int, folder: Path) -> float:
