@@ -28,7 +28,11 @@ ROWS: dict[str, dict[str, tuple[str, ...]]] = {
 SEEDS = {"digits": tuple(range(10)), "mnist": (0, 1, 2)}
 EPOCHS = {"digits": 60, "mnist": 6}
 SCHEMES = ("w1a1", "w2a2")
-WIDER: dict[str, dict[str, Any]] = {"tfc": {"hidden": [128, 128, 128]}, "lenet5": {"width": 2.0}, "resnet8": {"width": 2.0}}
+WIDER: dict[str, dict[str, Any]] = {
+    "tfc": {"hidden": [128, 128, 128]},
+    "lenet5": {"width": 2.0},
+    "resnet8": {"width": 2.0},
+}
 
 
 def train(data: str, family: str, scheme: str, what: str, seed: int, folder: Path) -> float:
