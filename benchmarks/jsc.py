@@ -42,6 +42,7 @@ CLOCKS = {20: 120, 30: 150}
 """Limits on an ECP5-85F: cycles of latency -> the median Fmax of the seeds in MHz; one of them must be reached."""
 SEEDS = (1, 2, 3)
 LAST = 2
+"""Adders between registers of the last layer on ECP5."""
 
 
 def hardware(graph: Graph, device: Device, clock_mhz: float) -> Graph:

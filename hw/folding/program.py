@@ -15,7 +15,7 @@ from hw.host.errors import BitfabricError
 PROHIBITIVE = 1 << 40
 """The cost of an edge between two forms of a convolution: of more than any device has, so that it is never chosen."""
 MOST = 100.0
-"""The highest price of a resource: for all of its limit a hundred times the device."""
+"""The highest price of a resource: all of its limit costs as much as so many devices."""
 KEPT = 16
 """Costs that are kept for an edge, and answers for a node."""
 OPTIMAL, INFEASIBLE = 0, 2
@@ -147,6 +147,7 @@ def prices(costs: np.ndarray, excess: np.ndarray) -> tuple[np.ndarray, float]:
     exceeds the limits by included; and that cost.
 
     ``costs``: of the combinations; ``excess``: by combination and resource, (used - limit) / limit.
+    Raises BitfabricError if the solver stops without a result.
     """
     from scipy.optimize import linprog
 

@@ -194,10 +194,10 @@ class Search:
         least = float(self._used(best) @ self.weights) + float(at @ (limit[bounded] / worth))
         return self._programmed(cycles, limit, self.weights, most=(weights, least * (1 + ROUNDING))) or best
 
-    def _at(self, prices: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
-        """The cost of one unit of each resource at ``prices`` of the ``bounded`` ones."""
+    def _at(self, asked: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
+        """The cost of one unit of each resource at the prices ``asked`` for the ``bounded`` ones."""
         weights = self.weights.astype(float)
-        weights[bounded] += prices / worth
+        weights[bounded] += asked / worth
         return weights
 
     def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:

@@ -35,8 +35,8 @@ MARGIN = 0.85
 """Share of a clock's period that the adders between two registers may take in a small design."""
 LEAST = {4: 0.6, 6: 0.27}
 """By the inputs of a table: tables for each digit of a matrix of +-1, and twice as many for each of another one, times
-the root of the bits of an input, that a plan is not expected to undercut: random matrices of 16 to 256 rows and
-columns, and trained ones, take 1.3 times as many or more. The first FEW digits are not counted, as all of them may be
+the root of the bits of an input, that a plan is not expected to undercut, as random matrices of up to 256 rows
+and columns and trained ones have shown. The first FEW digits are not counted, as all of them may be
 shared."""
 FEW = 16
 EXPECTED = 2 / 3

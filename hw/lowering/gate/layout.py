@@ -6,7 +6,7 @@ from math import prod
 from onnx import AttributeProto, TensorProto
 
 from hw.lowering import parts
-from hw.lowering.gate.site import Rule, Shape, Site
+from hw.lowering.gate.site import Rule, Shape, Site, Tensor
 
 Outputs = list[tuple[Shape, int]]
 
@@ -126,13 +126,19 @@ def split(site: Site) -> Outputs:
     return [((*shape[:axis], size, *shape[axis + 1 :]), kind) for size in sizes]
 
 
-def gather(site: Site) -> Outputs:
-    shape, indices = site.shape(), site.input(1)
+def _indices(site: Site) -> Tensor:
+    """The indices at which elements of data, or computed ones at which entries of a constant table are taken."""
+    indices = site.input(1)
     if site.input(0).data and indices.data:
         raise site.error(
             f"its input {site.node.input[1]} is computed while running",
             "take elements at constant indices, or entries of a constant table",
         )
+    return indices
+
+
+def gather(site: Site) -> Outputs:
+    shape, indices = site.shape(), _indices(site)
     axis = site.axis(site.integer("axis", 0), len(shape))
     if indices.value is not None and indices.value.size:
         low, high = int(indices.value.min()), int(indices.value.max())
@@ -142,12 +148,7 @@ def gather(site: Site) -> Outputs:
 
 
 def gather_nd(site: Site) -> Outputs:
-    shape, indices = site.shape(), site.input(1)
-    if site.input(0).data and indices.data:
-        raise site.error(
-            f"its input {site.node.input[1]} is computed while running",
-            "take elements at constant indices, or entries of a constant table",
-        )
+    shape, indices = site.shape(), _indices(site)
     if site.integer("batch_dims", 0):
         raise site.error(f"it has batch_dims = {site.integer('batch_dims', 0)}", "use batch_dims = 0")
     count = indices.shape[-1] if indices.shape else 0
