@@ -28,6 +28,7 @@ PHRASES = {
     r"\bso many times as\b": "a factor of",
     r"\bhangs? (?:not )?on the\b": "depends on",
     r"\bis no more than\b.*\bthan\b": "at most",
+    r"^(?:<<<<<<<|>>>>>>>) ": "what both sides of the merge meant",
 }
 
 
