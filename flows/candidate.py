@@ -212,7 +212,9 @@ class Candidate:
     def _design(self, table: fold.FoldingTable) -> DesignPoint:
         """The design with this folding and the FIFO depths that it needs."""
         folded = connected(apply_folding(self.graph, table))
-        depths = with_queues(folded, size_fifos(folded), self.config.exit_share)
+        depths = size_fifos(folded)
+        if self.wanted_cycles is None or max(node.kernel.interval for node in folded) > self.wanted_cycles:
+            depths = with_queues(folded, depths, self.config.exit_share)  # Else all frames go on at the rate.
         granularity = self.granularity if self.removal.layers else 0
         point = DesignPoint(self.model, self.config.parity, table, depths, self.clock_mhz, granularity=granularity)
         vars(point)["removal"] = self.removal  # A point of a file finds it again.

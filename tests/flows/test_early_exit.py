@@ -64,6 +64,15 @@ def test_layers_before_the_exit_are_as_without_a_share(network):
     assert tables[0]["fc3"] != tables[1]["fc3"]
 
 
+def test_a_share_costs_nothing_where_all_frames_go_on_at_the_rate(network):
+    whole, shared = (
+        estimate_build(network / "model.onnx", "ulx3s-85f", fps=1e4, clock_mhz=100, exit_share=share)
+        for share in (1.0, 0.5)
+    )
+    assert shared["folding"] == whole["folding"]
+    assert shared["resources"] == whole["resources"]
+
+
 def test_a_build_compares_rtl_emulator_and_cycle_model(network, tmp_path):
     made = build(
         network / "model.onnx", target="ulx3s-85f", out=tmp_path, fps=1e6, clock_mhz=100, exit_share=0.5,
