@@ -54,6 +54,7 @@ class Running:
     def failure(self, error: Exception) -> QuantError:
         """Returns the one line for an exception of a module, of torch's exporter, or of Brevitas."""
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__).strip()
+        reason = reason.split("  [Caused by")[0]  # torch's exporter writes the graph behind it
         layer = f"its layer {self.stack[-1]}" if self.stack else "the model"
         line = _user_line(error)
         if reason in _UNEQUAL:

@@ -34,6 +34,7 @@ from quant.qonnx.handlers import PLACE, Manager, prepare
 from quant.qonnx.module_names import scopes, state_scopes
 from quant.qonnx.operators import check_modules, check_operators
 from quant.qonnx.verify import Verification, verify
+from quant.qonnx.windows import Exportable, with_explicit_windows
 from quant.schemes.scheme import Scheme
 from quant.transforms import Transform
 
@@ -189,7 +190,7 @@ def _to_onnx(frozen: torch.nn.Module, frame: torch.Tensor) -> onnx.ModelProto:
     model.register_forward_hook(lambda _module, _inputs, output: tuple(outputs_of(output)))
     running = Running(model)
     try:
-        with _silence(), tempfile.TemporaryDirectory() as folder:
+        with _silence(), Exportable(), tempfile.TemporaryDirectory() as folder:
             exported: onnx.ModelProto = Manager.export(model, frame, f"{folder}/model.onnx", dynamo=False)
     except QuantError:
         raise
@@ -267,8 +268,8 @@ def _clean(model: onnx.ModelProto) -> ModelWrapper:
     for node in wrapper.graph.node:
         if node.op_type in QUANTIZERS:
             node.domain = "qonnx.custom_op.general"
+    wrapper = with_explicit_windows(wrapper.transform(InferShapes()))
     for transformation in (
-        InferShapes(),
         GiveUniqueParameterTensors(),
         FoldConstants(exclude_op_types=list(QUANTIZERS)),
         FoldTransposeIntoQuantInit(),

@@ -102,6 +102,32 @@ def test_operators_that_onnx_runtime_lacks_in_float64(op, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+WINDOWS = {
+    "same": (nn.Sequential(conv(4, 4, (2, 4), padding="same"), qnn.QuantReLU(bit_width=4)), (3, 9, 7)),
+    "same and dilated": (conv(4, 4, (4, 3), padding="same", dilation=(1, 2)), (3, 9, 7)),
+    "a window in the padding": (nn.MaxPool2d(2, 2, padding=1, ceil_mode=True), (3, 7, 9)),
+    "its average": (nn.AvgPool2d(2, 2, padding=1, ceil_mode=True), (3, 7, 9)),
+    "without the padding": (nn.AvgPool2d(2, 2, padding=1, ceil_mode=True, count_include_pad=False), (3, 7, 9)),
+    "two of them": (
+        nn.Sequential(nn.MaxPool2d(2, 2, padding=1, ceil_mode=True), nn.MaxPool2d(2, 2, padding=1, ceil_mode=True)),
+        (3, 7, 9),
+    ),
+    "shuffled channels": (nn.ChannelShuffle(2), (3, 7, 9)),
+    "shuffled by a function": (Calls(lambda _, x: nn.functional.channel_shuffle(x, 4)), (3, 7, 9)),
+}
+"""Modules whose windows or moves PyTorch's exporter writes so that others read them differently, or not at all."""
+
+
+@pytest.mark.parametrize("kind", WINDOWS)
+def test_windows_and_moves_are_those_of_torch(kind, tmp_path):
+    module, shape = WINDOWS[kind]
+    model = between(module, shape=shape)
+    export(model, tmp_path / "model.onnx", frames(*shape))
+    assert_engines_agree(tmp_path / "model.onnx", frames(*shape), ["qonnx", "emulator"])
+    found = Emulator(lower(tmp_path / "model.onnx")).run(frames(*shape))
+    np.testing.assert_allclose(found, model(torch.from_numpy(frames(*shape))).detach().numpy(), atol=1e-5)
+
+
 ACTIVATIONS = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.Hardsigmoid, nn.Hardswish, nn.Softplus, nn.GELU, nn.SiLU,
     nn.Mish, nn.Sigmoid, nn.Tanh, nn.Softsign, nn.ReLU6, nn.Hardtanh, nn.Softshrink, nn.Tanhshrink, nn.Identity,
@@ -279,6 +305,8 @@ def residual(join) -> nn.Module:
             ("layer 2 (Calls)", "LayerNormalization", "BatchNorm"),
         ),
         (lambda: between(nn.Upsample(scale_factor=2, mode="bilinear")), ("layer 2 (Upsample)", "nearest")),
+        (lambda: between(nn.AvgPool2d(2, divisor_override=3)), ("layer 2 cannot", "divisor_override: leave it out")),
+        (lambda: between(nn.AdaptiveAvgPool2d((4, 3))), ("layer 2 cannot", "windows of 6 x 6 to 4 x 3 differ in size")),
         (lambda: between(Calls(lambda _, x: x.cumsum(1))), ("layer 2 (Calls)", "CumSum", "what-can-be-read")),
         (lambda: Calls(lambda net, x: (net.model(x), 3), model=between(nn.ReLU())), ("returns a int",)),
     ],
