@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from flows.explore.cost_table import CostTable
 from flows.explore.front import front
 from flows.explore.variants import Variants, variants_of
-from hw.host.errors import UsageError
+from hw.host.errors import BitfabricError, UsageError
 from hw.model import Model
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def sensitivity(
 
     ``run`` is a folder that ``quant.train_run`` left. Frames are those that the training held out (``validation``), or
     else the last of the training set, which the network has learned; test frames are never used. ``fps``: None: the
-    rate that ``bitfabric estimate`` chooses for the network as it is. ``clock_mhz``: None: the target's. ``by``: what
-    the front adds up over layers, the measured growth of the loss, or the one predicted from its curvature. ``data``:
-    the place of the data where it is another now.
+    rate that ``bitfabric estimate`` chooses for the network as it is, or that of its smallest folding where it does not
+    fit. ``clock_mhz``: None: the target's. ``by``: what the front adds up over layers, the measured growth of the loss,
+    or the one predicted from its curvature. ``data``: the place of the data where it is another now.
 
     Returns ``frames`` (their number) and ``held_out``, ``loss`` and ``accuracy`` of the network, ``effects`` (a list of
     ``quant.compression.WidthEffect`` with the ``cost`` of the network with this one change), ``front`` (a list of
@@ -68,7 +68,10 @@ def sensitivity(
     if fps is None:
         from flows.estimates import estimate_build
 
-        fps = float(estimate_build(folder / "model.onnx", target, clock_mhz=clock_mhz)["fps"])
+        try:
+            fps = float(estimate_build(folder / "model.onnx", target, clock_mhz=clock_mhz)["fps"])
+        except BitfabricError:  # it does not fit as it is
+            fps = CostTable(target, None, clock_mhz).cost(variants.graph()).fps
     table = CostTable(target, fps, clock_mhz)
     now = table.cost(variants.graph())
     effects = []

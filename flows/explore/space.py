@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -172,6 +173,16 @@ class Dimensions:
         """All networks, in order."""
         for values in itertools.product(*self.choices.values()):
             yield dict(zip(self.choices, values, strict=True))
+
+    def some(self, count: int, seed: int) -> list[dict[str, Choice]]:
+        """At most ``count`` different networks besides ``smallest``: all that there are, or else random ones."""
+        if self.size <= count + 1:
+            return [params for params in self.every() if params != self.smallest()]
+        drawn, found = random.Random(seed), {params_key(self.smallest()): self.smallest()}
+        while len(found) <= count:
+            params = {name: drawn.choice(values) for name, values in self.choices.items()}
+            found.setdefault(params_key(params), params)
+        return list(found.values())[1:]
 
     def uniform(self, bits: Choice, acts: Choice) -> dict[str, Choice]:
         """The network with these widths everywhere, and for all else the choice that changes least."""

@@ -243,17 +243,13 @@ def _check_limits(networks: Trials) -> None:
     smallest = networks.cost(networks.dimensions.smallest())
     if not smallest.excess:
         return
-    import random
-
-    drawn = random.Random(networks.settings.seed)
-    nearest = smallest
-    for _ in range(PROBED):
-        params = {name: drawn.choice(values) for name, values in networks.dimensions.choices.items()}
+    nearest, count = smallest, 1
+    for params in networks.dimensions.some(PROBED, networks.settings.seed):
         cost = networks.cost(params)
         if not cost.excess:
             return
-        nearest = min(nearest, cost, key=lambda each: each.excess)
+        nearest, count = min(nearest, cost, key=lambda each: each.excess), count + 1
     raise UsageError(
-        f"no network of the space is within the limits on {networks.settings.target}; the nearest of {PROBED + 1} that "
+        f"no network of the space is within the limits on {networks.settings.target}; the nearest of {count} that "
         f"were tried misses them: {nearest.why}; allow that much, or add fewer bits and smaller widths to the space"
     )

@@ -16,7 +16,7 @@ from hw.lowering.domains import channels_last_keys, onnx_keys
 from hw.lowering.geometry import Geometry, geometry
 from hw.lowering.handlers import Handler, Handlers, affine_by_channel, output_tensor, with_axis_last
 from hw.lowering.integer_tensor import IntegerTensor, Steps
-from hw.lowering.layout_ops import LayoutOps, channels_of, permuted_channels, simplified
+from hw.lowering.layout_ops import LayoutOps, simplified
 from hw.lowering.monotone import monotone
 from hw.lowering.padding import Padding, integer_zeros, zeros
 from hw.lowering.refusal import lowering_error
@@ -136,25 +136,25 @@ def _average_pool(context: Lowering, node: onnx.NodeProto) -> None:
 
 
 def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
-    """The mean, sum or maximum over all axes except the batch and one other, which becomes the channel axis."""
+    """The mean, sum or maximum over axes except the batch and others, of which the first becomes the channel axis."""
     call = context.call(node)
     rank = len(call.shape)
     axes_are_input = context.version(node) >= (13 if node.op_type == "ReduceSum" else 18)
     given = call.operand(1) if axes_are_input else call.get("axes", None)
     axes = {int(axis) % rank for axis in (range(rank) if given is None or not np.size(given) else np.ravel(given))}
     kept = sorted(set(range(rank)) - axes)
-    if len(kept) != 2 or kept[0] != 0:
+    if len(kept) < 2 or kept[0] != 0:
         verb = {"ReduceMean": "average", "ReduceSum": "sum", "ReduceMax": "maximise"}[node.op_type]
         raise lowering_error(
-            node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", f"{verb} over all spatial axes at once"
+            node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", "keep the batch and another axis"
         )
     find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
     tensor = with_axis_last(context, node, find(node.input[0], node), kept[1] - 1, permuted=True)
-    out = call.output_shape[1:]
-    whole = (*(1,) * (rank - 2), tensor.channels)
-    channels = permuted_channels(channels_of(tensor.layout_ops, tensor.channels), rank - 1, rank - 2)
-    layout_ops = simplified((*channels, step("Reshape", shape=out)), whole)
-    windows = _whole(tensor)
+    others = [axis for axis in range(1, rank) if axis != kept[1]]
+    kernel = tuple(size if axis in axes else 1 for axis, size in zip(others, tensor.shape[:-1], strict=True))
+    windows = _tiles(tensor, kernel)
+    reshape = step("Reshape", shape=call.output_shape[1:])
+    layout_ops = simplified((*tensor.layout_ops, reshape), (*windows.out, tensor.channels))
     if node.op_type == "ReduceMax":
         context.values[node.output[0]] = _maximum(context, node, tensor, windows, layout_ops)
         return
@@ -164,8 +164,13 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
 
 def _whole(tensor: IntegerTensor) -> Geometry:
     """One window that covers the whole frame."""
+    return _tiles(tensor, tensor.shape[:-1])
+
+
+def _tiles(tensor: IntegerTensor, kernel: tuple[int, ...]) -> Geometry:
+    """Windows beside one another, which cover the frame."""
     spatial = tensor.shape[:-1]
-    return Geometry(spatial, spatial, spatial, (1,) * len(spatial), ((0, 0),) * len(spatial))
+    return Geometry(spatial, kernel, kernel, (1,) * len(spatial), ((0, 0),) * len(spatial))
 
 
 def _average(

@@ -31,7 +31,7 @@ def curvature(
 
         return hook
 
-    with compressing(model, layers) as (copy, chosen):
+    with compressing(model, layers, one_bit=True) as (copy, chosen):
         for name, layer in chosen.items():
             latent_of(layer).requires_grad_(True)
             if is_quantized(layer):

@@ -44,6 +44,15 @@ def test_effects_costs_and_front(run):
     assert len(graph.nodes) == 5
 
 
+def test_one_bit_layers_and_a_network_that_does_not_fit(tmp_path):
+    options = {"hidden": [300, 300], "weight_widths": [1, 8, 4], "activation_widths": [4, 8]}
+    train_run("tfc-w8a8", tmp_path / "mixed", TrainConfig(epochs=1), model_options=options)
+    found = sensitivity(tmp_path / "mixed", "icebreaker", weight_widths=(2,), activation_widths=(4,))
+    assert [each["width"] for each in found["effects"] if each["name"] == "hidden.0.linear"] == [1, 2]
+    assert found["cost"]["excess"] > 0
+    assert 0 < found["fps"] < 1e4
+
+
 def test_command(run):
     call = ["sensitivity", str(run), "--target", "ulx3s-25f", "--fps", "100000", "--bits", "2,4", "--acts", "4"]
     shown = CliRunner().invoke(app, call)

@@ -174,7 +174,7 @@ def _settings():
 
 
 def test_impossible_limits_name_the_nearest(tmp_path):
-    with pytest.raises(UsageError, match=r"no network of the space.*misses them: \d+ LUT of at most 20"):
+    with pytest.raises(UsageError, match=r"no network of the space.* of 4 that .*misses them: \d+ LUT of at most 20"):
         explore(MODEL, TARGET, tmp_path / "x", SPACE, limits={"lut": 20}, **SETTINGS)
     assert not (tmp_path / "x").exists()
 

@@ -77,8 +77,8 @@ IMAGES = {
         lambda b, x: b.node("Pad", x, integers(b, 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")),
     "padded channels": (
         lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0), np.float32(0.5))),
-    "mean over one axis": (
-        lambda b, x: b.node("ReduceMean", x, axes=[2])),
+    "mean over all axes": (
+        lambda b, x: b.node("ReduceMean", x, axes=[1, 2, 3])),
     "three axes": (
         lambda b, x: conv(b, b.node("Reshape", x, integers(b, 1, 2, 4, 2, 2)), weights(b, 2, 2, 1, 1, 1), (1, 1, 1))),
     "columns in no regular order": (

@@ -1,5 +1,7 @@
 """Layers: products, convolutions, pools, sums, and what only the host computes after the last of them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from onnx import TensorProto
 
@@ -34,12 +36,12 @@ def _pool(op: str, **attributes) -> Build:
     return lambda b, x, opset: b.node(op, x, **attributes)
 
 
-def _reduce(op: str) -> Build:
+def _reduce(op: str, axes: Sequence[int] = (2, 3), keepdims: int = 0) -> Build:
     def build(b: Builder, x: str, opset: int) -> str:
         inputs = opset >= (13 if op == "ReduceSum" else 18)
         if inputs:
-            return b.node(op, x, b.constant([2, 3], np.int64), keepdims=0)
-        return b.node(op, x, axes=[2, 3], keepdims=0)
+            return b.node(op, x, b.constant(list(axes), np.int64), keepdims=keepdims)
+        return b.node(op, x, axes=list(axes), keepdims=keepdims)
 
     return build
 
@@ -219,9 +221,12 @@ ROWS = (
     ),
     Row("GlobalAveragePool", _pool("GlobalAveragePool"), "", IMAGE, output=(0.1, 6)),
     Row("GlobalMaxPool", _pool("GlobalMaxPool"), "", IMAGE),
-    Row("ReduceMean", _reduce("ReduceMean"), "over all axes but the batch and one", IMAGE, output=(0.1, 6)),
-    Row("ReduceSum", _reduce("ReduceSum"), "over all axes but the batch and one", IMAGE, output=(1.0, 8)),
-    Row("ReduceMax", _reduce("ReduceMax"), "over all axes but the batch and one", IMAGE),
+    Row("ReduceMean", _reduce("ReduceMean"), "over any axes but the batch and one", IMAGE, output=(0.1, 6)),
+    Row("ReduceMean", _reduce("ReduceMean", (3,), 0), "over any axes but the batch and one", IMAGE, output=(0.1, 6)),
+    Row("ReduceSum", _reduce("ReduceSum"), "over any axes but the batch and one", IMAGE, output=(1.0, 8)),
+    Row("ReduceSum", _reduce("ReduceSum", (2,), 1), "over any axes but the batch and one", IMAGE, output=(1.0, 8)),
+    Row("ReduceMax", _reduce("ReduceMax"), "over any axes but the batch and one", IMAGE),
+    Row("ReduceMax", _reduce("ReduceMax", (-3,), 0), "over any axes but the batch and one", IMAGE),
     Row("Pad", _pad(0.0), "height and width with a value that has a code, channels with zeros", IMAGE),
     Row("Pad", _pad(0.5), "negative pads crop; before the input's quantizer any axis and mode", IMAGE),
     Row("Resize", _resize, "nearest neighbour, by whole factors", IMAGE),
