@@ -146,7 +146,9 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
     if len(kept) < 2 or kept[0] != 0:
         verb = {"ReduceMean": "average", "ReduceSum": "sum", "ReduceMax": "maximise"}[node.op_type]
         raise lowering_error(
-            node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", "keep the batch and another axis"
+            node,
+            f"it {verb}s over the axes {sorted(axes)} of {call.shape}",
+            "keep the batch and another axis (of LayerNorm, whose statistics are those of each frame, use BatchNorm)",
         )
     find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
     tensor = with_axis_last(context, node, find(node.input[0], node), kept[1] - 1, permuted=True)

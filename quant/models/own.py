@@ -40,18 +40,21 @@ class OwnNetwork(Network):
         self.scale = torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Returns what the user's module returns; of a ``QuantTensor`` its values."""
+        """Returns what the user's module returns; of a ``QuantTensor`` its values, and samples as rows of numbers."""
         made = self.net(self.input(x))
-        values: torch.Tensor = self.scale(made.value if isinstance(made, QuantTensor) else made)
-        return values
+        values = made.value if isinstance(made, QuantTensor) else made
+        if isinstance(values, torch.Tensor) and values.shape[1:] == self.input_shape:
+            values = values.flatten(1)  # of an autoencoder
+        scaled: torch.Tensor = self.scale(values)
+        return scaled
 
 
 def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> Network:
     """Returns the network that a user's function makes; the file is run, with its folder in the path of imports.
 
     The function gets those of DATA_OPTIONS and of ``options`` for which it has arguments. It returns a Network, or any
-    module (N, *input_shape) float32 -> (N, classes) float32. One without any of Brevitas's quantizers gets the scheme
-    ``float``.
+    module (N, *input_shape) float32 -> (N, classes) float32, or samples (N, *input_shape). One without any of
+    Brevitas's quantizers gets the scheme ``float``.
 
     Raises QuantError for a file, a function or a network that fails, with the line, and (status 2) for options that the
     function does not have.
@@ -140,5 +143,5 @@ def _check(network: Network, source: Source) -> None:
         what = f"an output of shape {shape}" if shape else f"a {type(output).__name__}"
         raise QuantError(
             f"{source.name} returns {what} for two frames of shape {network.input_shape}: return "
-            f"(2, {network.classes}), a number for each class"
+            f"(2, {network.classes}), a number for each class or value"
         )

@@ -190,6 +190,12 @@ def fit(
     classes = data.task == "classification"
     share = config.validation
     chosen = stratified(data.y_train, share, seed) if classes else any_samples(len(data.y_train), share, seed)
+    if share and not 0 < chosen.sum() < len(chosen):
+        raise QuantError(
+            f"validation={share:g} of {len(chosen)} training samples leaves {chosen.sum()} for the validation and "
+            f"{len(chosen) - chosen.sum()} for the training: give another share, or more samples",
+            status=2,
+        )
     apart = torch.from_numpy(chosen)
     x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)  # copies, as the arrays may be read-only
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None

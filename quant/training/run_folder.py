@@ -146,6 +146,12 @@ def read_run(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
     """
     if not (folder / "metrics.json").is_file() or not (folder / "checkpoint.pt").is_file():
         missing = "metrics.json" if (folder / "checkpoint.pt").is_file() else "checkpoint.pt"
+        if missing == "checkpoint.pt" and _is_quantized(folder):
+            raise QuantError(
+                f"{folder} is what bitfabric quantize left, without a network to go on with: take the float run that "
+                "it was made of, and quantize what becomes of that",
+                status=2,
+            )
         raise QuantError(
             f"{folder} is no finished run, it has no {missing}: give a folder that bitfabric train left", status=2
         )
@@ -159,6 +165,14 @@ def read_run(folder: Path, needed: Sequence[str]) -> dict[str, Any]:
     if recorded != sha256(folder / "checkpoint.pt"):
         raise QuantError(f"{folder}/checkpoint.pt is not the one that metrics.json records: train the network again")
     return content
+
+
+def _is_quantized(folder: Path) -> bool:
+    """Whether a folder is that of ``quant.quantize_run``."""
+    try:
+        return "quantization" in json.loads((folder / "metrics.json").read_text())
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 def _rank() -> int:

@@ -86,7 +86,7 @@ def test_what_cannot_be_quantized_is_one_line(float_run, own, tmp_path):
     quantized = tmp_path / "quantized"
     quantize_run(float_run, quantized, progress=False)
     for model, options, message in (
-        (quantized, {}, "it has no checkpoint.pt"),
+        (quantized, {}, "is what bitfabric quantize left, without a network to go on with: take the float run"),
         (tmp_path / "nothing", {}, "no finished run"),
         (f"{own}:trained", {}, r"own network: give the data that it is for \(--data\)"),
         (f"{own}:quantized", {"data": "digits"}, "has quantizers already"),

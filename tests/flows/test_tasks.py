@@ -146,6 +146,32 @@ def test_an_autoencoder_finds_anomalies(tmp_path):
     assert np.mean(told["anomaly_scores"]) == pytest.approx(told["figures"]["error"])
 
 
+AUTOENCODER = """
+import brevitas.nn as qnn
+from torch import nn
+
+def make(input_shape):
+    return nn.Sequential(
+        nn.Flatten(1, 2), qnn.QuantIdentity(), qnn.QuantConv1d(2, 4, 4, stride=2, padding=1, weight_bit_width=4),
+        qnn.QuantReLU(bit_width=4), qnn.QuantConvTranspose1d(4, 2, 4, stride=2, padding=1, weight_bit_width=4),
+        nn.Unflatten(1, (1, 2)),
+    )
+"""
+
+
+def test_a_convolutional_autoencoder_of_ones_own(tmp_path):
+    """It returns samples of the shape that it takes."""
+    (tmp_path / "net.py").write_text(AUTOENCODER)
+    np.savez(tmp_path / "waves.npz", x=np.random.default_rng(0).normal(size=(60, 2, 8)), y=np.repeat([0, 1], [50, 10]))
+    results = train_run(
+        f"{tmp_path / 'net.py'}:make", tmp_path / "run", TrainConfig(epochs=1, batch_size=20),
+        data=tmp_path / "waves.npz", data_options={"task": "reconstruction"},
+    )  # fmt: skip
+    made = build(tmp_path / "run/model.onnx", "ulx3s-85f", tmp_path / "build", stop_after="emulate",
+                 frames=tmp_path / "run/x_test.npy", labels=tmp_path / "run/y_test.npy")  # fmt: skip
+    assert made.report.verified["emulator"].figures == pytest.approx(results["figures"]["test"], rel=1e-3)
+
+
 @pytest.mark.quick
 def test_the_autoencoder_of_mlperf_tiny():
     model = create_model("ad-mlp-w8a8")

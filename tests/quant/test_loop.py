@@ -97,6 +97,8 @@ def test_bad_settings(options, message):
             {"config": TrainConfig(trainer=TrainerOptions(devices=2, strategy="ddp_spawn"))},
             "use strategy='ddp'",
         ),
+        ({"config": TrainConfig(validation=0.001)}, "leaves 0 for the validation and .* give another share"),
+        ({"config": TrainConfig(validation=0.999)}, "for the validation and 0 for the training"),
         ({"config": TrainConfig(trainer=TrainerOptions(devices=3, strategy="ddp"))}, "a multiple"),
     ],
 )
