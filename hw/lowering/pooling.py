@@ -1,5 +1,6 @@
 """Maximum and average pooling over windows and over whole images."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -143,8 +144,8 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
     given = call.operand(1) if axes_are_input else call.get("axes", None)
     axes = {int(axis) % rank for axis in (range(rank) if given is None or not np.size(given) else np.ravel(given))}
     kept = sorted(set(range(rank)) - axes)
+    verb = {"ReduceMean": "average", "ReduceSum": "sum", "ReduceMax": "maximise"}[node.op_type]
     if len(kept) < 2 or kept[0] != 0:
-        verb = {"ReduceMean": "average", "ReduceSum": "sum", "ReduceMax": "maximise"}[node.op_type]
         raise lowering_error(
             node,
             f"it {verb}s over the axes {sorted(axes)} of {call.shape}",
@@ -153,15 +154,38 @@ def _reduce(context: Lowering, node: onnx.NodeProto) -> None:
     find = context.integers if node.op_type == "ReduceMax" else context.affine_integers
     tensor = with_axis_last(context, node, find(node.input[0], node), kept[1] - 1, permuted=True)
     others = [axis for axis in range(1, rank) if axis != kept[1]]
-    kernel = tuple(size if axis in axes else 1 for axis, size in zip(others, tensor.shape[:-1], strict=True))
-    windows = _tiles(tensor, kernel)
-    reshape = step("Reshape", shape=call.output_shape[1:])
-    layout_ops = simplified((*tensor.layout_ops, reshape), (*windows.out, tensor.channels))
+    sizes = tensor.shape[:-1]
+    merged = _merged([(size, axis in axes) for axis, size in zip(others, sizes, strict=True)])
+    if len(merged) > 2:
+        raise lowering_error(
+            node, f"it {verb}s over the axes {sorted(axes)} of {call.shape}", "reshape to at most two axes of windows"
+        )
+    rest = tuple(1 if axis in axes else size for axis, size in zip(others, sizes, strict=True))
+    apart, reshape = step("Reshape", shape=(*rest, tensor.channels)), step("Reshape", shape=call.output_shape[1:])
+    layout_ops = tensor.layout_ops
+    tensor = tensor.reshaped((*(size for size, _ in merged), tensor.channels))
+    windows = _tiles(tensor, tuple(kernel for _, kernel in merged))
+    layout_ops = simplified((apart, *layout_ops, reshape), (*windows.out, tensor.channels))
     if node.op_type == "ReduceMax":
         context.values[node.output[0]] = _maximum(context, node, tensor, windows, layout_ops)
         return
     divisors = np.array(1 if node.op_type == "ReduceSum" else windows.positions)
     context.values[node.output[0]] = _average(context, node, tensor, windows, divisors, layout_ops)
+
+
+def _merged(axes: Sequence[tuple[int, bool]]) -> list[tuple[int, int]]:
+    """The axes of windows that lie beside one another, as (size, kernel), from those of a frame, as (size, reduced).
+
+    Neighbouring axes are one where both are kept or both are reduced, and so is a kept one with a reduced one behind.
+    """
+    result: list[tuple[int, int]] = []
+    for size, reduced in axes:
+        before, kernel = result[-1] if result else (1, 1)
+        if result and (reduced or kernel == 1):
+            result[-1] = before * size, kernel * size if reduced else 1
+        else:
+            result.append((size, size if reduced else 1))
+    return result
 
 
 def _whole(tensor: IntegerTensor) -> Geometry:

@@ -1,7 +1,7 @@
 """Reads QONNX files, and those with ONNX's own quantizers: checks the model, folds constants, infers shapes."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,9 +119,17 @@ def is_linear(proto: onnx.ModelProto) -> bool:
     return bool(ops.intersection(LINEAR_OPS) or table_nodes(proto.graph))
 
 
-def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
+def stored_batches(proto: onnx.ModelProto) -> set[int]:
+    """The batch sizes of a model's inputs as stored, 0 for a dynamic one."""
+    constants = {each.name for each in proto.graph.initializer}
+    dims = [each.type.tensor_type.shape.dim for each in proto.graph.input if each.name not in constants]
+    return {int(each[0].dim_value) for each in dims if each}
+
+
+def prepare(proto: onnx.ModelProto, batch: int, former: Collection[int] = ()) -> ModelWrapper:
     """The model with ``batch`` frames in every input, shapes inferred and constants folded. Changes ``proto``.
 
+    ``former`` are batch sizes that its constant shapes may have besides those of its inputs.
     Only the nodes, constants and inputs on which an output depends are left. Raises BitfabricError, with the name of
     the node, for what the gate refuses (``hw.lowering.gate``).
     """
@@ -136,7 +144,7 @@ def prepare(proto: onnx.ModelProto, batch: int) -> ModelWrapper:
     used = {name for node in nodes for name in node.input} | {value.name for value in graph.output}
     inputs = [value for value in graph.input if value.name not in tensors and value.name in used]
     tensors = {name: _constant(tensor) for name, tensor in tensors.items() if name in used}
-    old = {_set_batch(value, batch) for value in inputs} | {1}  # a shape for one frame, where the batch is dynamic
+    old = {_set_batch(value, batch) for value in inputs} | {1, *former}  # 1: a shape for one frame, of a dynamic batch
     for value in inputs:
         shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         tensors[value.name] = Tensor(shape, elem_type_of(value), data=True)

@@ -17,7 +17,7 @@ from hw.host.steps import run
 from hw.ir.graph import Graph, Node
 from hw.lowering.integer_tensor import IntegerTensor, without_casts
 from hw.lowering.lower import LoweredModel
-from hw.lowering.qonnx import prepare
+from hw.lowering.qonnx import prepare, stored_batches
 from hw.lowering.rounding import Interval, interval, through
 from hw.passes.fold import plain
 from hw.verification.execution import Execute
@@ -214,7 +214,7 @@ class ModelPart:
         part.graph.quantization_annotation.extend(
             each for each in proto.graph.quantization_annotation if each.tensor_name in {*needed, *sources}
         )
-        self.model, self.execute = prepare(part, count), execute
+        self.model, self.execute = prepare(part, count, stored_batches(proto)), execute
         self.count, self.target = count, target
         self.types = {
             name: onnx.helper.tensor_dtype_to_np_dtype(known[name].type.tensor_type.elem_type) for name in sources

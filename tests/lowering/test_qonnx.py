@@ -6,9 +6,10 @@ import pytest
 from onnx import helper, numpy_helper
 
 from hw.host.errors import BitfabricError
-from hw.lowering.lower import lower
+from hw.lowering.lower import lower, lower_model
 from hw.lowering.qonnx import load
 from hw.simulation.emulator import Emulator
+from hw.verification.layers import drive
 from hw.verification.reference import Reference
 from tests.builders.qonnx_builder import Builder
 
@@ -79,6 +80,21 @@ def test_a_batch_in_the_shapes_of_all_operators(batch, stated):
     model = b.model((b.node("MatMul", flat, b.quant(np.tile(WEIGHTS, (6, 1)), 0.5, 4)), (batch, 5)))
     frames = np.random.default_rng(1).normal(size=(21, 2, 3, 3)).astype(np.float32)
     np.testing.assert_array_equal(Emulator(lower(model)).run(frames), Reference(model).run(frames))
+
+
+@pytest.mark.parametrize("batch", [1, 2, "N"])
+def test_layers_of_a_file_with_a_batch_are_driven_one_by_one(batch):
+    """Parts of the model are executed with other batch sizes, too."""
+    b = Builder((batch, 3, 4))
+    b.constants.append(numpy_helper.from_array(np.array([1 if batch == "N" else batch, 12]), "shape"))
+    first = b.quant(b.node("MatMul", b.quant("x", 0.25, 4), b.quant(WEIGHTS[:4, :4], 0.5, 4)), 0.5, 4)
+    x = b.node("MatMul", b.node("Reshape", first, "shape"), b.quant(WEIGHTS, 0.5, 4))
+    model = b.model((b.quant(x, 0.5, 6), (batch, 5)))
+    reference = Reference(model)
+    lowering = lower_model(reference.model)
+    driven = drive(lowering.graph, lowering, reference)
+    assert driven.wrong == {}
+    assert driven.layers >= 2
 
 
 def test_a_batch_that_is_computed():

@@ -114,6 +114,10 @@ WINDOWS = {
     ),
     "shuffled channels": (nn.ChannelShuffle(2), (3, 7, 9)),
     "shuffled by a function": (Calls(lambda _, x: nn.functional.channel_shuffle(x, 4)), (3, 7, 9)),
+    "means of blocks": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).mean((3, 5))), (3, 8, 8)),
+    "maxima of axes apart": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).amax((2, 5))), (3, 8, 8)),
+    "maxima of groups": (Calls(lambda _, x: x.reshape(-1, 2, 2, 6, 6).amax(1)), (3, 8, 8)),
+    "maxima of pairs": (Calls(lambda _, x: x.reshape(-1, 2, 2, 6, 6).amax(2)), (3, 8, 8)),
 }
 """Modules whose windows or moves PyTorch's exporter writes so that others read them differently, or not at all."""
 
@@ -121,7 +125,7 @@ WINDOWS = {
 @pytest.mark.parametrize("kind", WINDOWS)
 def test_windows_and_moves_are_those_of_torch(kind, tmp_path):
     module, shape = WINDOWS[kind]
-    model = between(module, shape=shape)
+    model = between(module, 2 if kind in ("maxima of groups", "maxima of pairs") else 4, shape)
     export(model, tmp_path / "model.onnx", frames(*shape))
     assert_engines_agree(tmp_path / "model.onnx", frames(*shape), ["qonnx", "emulator"])
     found = Emulator(lower(tmp_path / "model.onnx")).run(frames(*shape))
