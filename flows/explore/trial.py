@@ -121,6 +121,11 @@ class Trials:
         model = create(self.settings.model, scheme, options, self.settings.seed)
         if not model.scheme.quantizes:
             raise UsageError(f"model {model.name} is float and has no hardware: name a quantized one, as tfc-w4a4")
+        if getattr(model, "exits", None) is not None:
+            raise UsageError(
+                f"model {model.name} has early exits, whose hardware depends on thresholds that a training chooses: "
+                "leave early_exit out of the space, and train what is found with it (train --early-exit)"
+            )
         layers, acts = tuple(weighted_layers(model)), tuple(hidden_activations(model))
         if any(space.prune) and not space.bits:
             self._own_widths |= {name: present_width(layer) for name, layer in weighted_layers(model).items()}

@@ -92,7 +92,9 @@ class Supernet:
                 "one that bitfabric train --list names",
                 status=2,
             )
-        held, acts = weighted_layers(model), hidden_activations(model)
+        acts = hidden_activations(model)
+        # Heads of early exits keep the width of the network's name, which ``weight_widths`` leaves them.
+        held = {name: each for name, each in weighted_layers(model).items() if not name.startswith("heads.")}
         if not held:
             raise QuantError(f"model {model.name} has no layers whose width could be learned", status=2)
         self.settings = settings

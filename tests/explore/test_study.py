@@ -235,6 +235,7 @@ def test_wrong_use(tmp_path, call, message):
         ("lookup-s", "acts: [1, 2]", "model lookup-s has no activations whose width could be chosen: leave acts out"),
         ("tfc-w1a1", "scheme: [learned_step, integer]", "8; leave learned_step out of scheme (--space)"),
         ("tfc-float", "bits: [1, 2]", "model tfc-float is float and has no hardware"),
+        ("tfc-w4a4", "options: {early_exit: [[1], [2]]}", "model tfc-w4a4 has early exits"),
         (MODEL, "bits: [1, 2]\nuniform: yes please", "uniform='yes please' of the space is neither true nor false"),
     ],
 )

@@ -132,6 +132,13 @@ def test_the_network_goes_on_with_what_was_learned():
     torch.testing.assert_close(mine, its, rtol=0, atol=0)
 
 
+def test_heads_of_early_exits_keep_their_widths():
+    net = Supernet(network(small(), early_exit=1), WidthSearch((2, 8), (2, 4)))
+    assert set(net.choices) == {"hidden.0.linear", "hidden.1.linear", "output", "hidden.0.act", "hidden.1.act"}
+    found = net.chosen({"weight_widths": [2, 8, 2], "activation_widths": [2, 2]})
+    assert [present_width(each) for each in weighted_layers(found).values()] == [2, 8, 2, 4]
+
+
 def test_more_strength_costs_less(tmp_path):
     data = small()
     found = []
