@@ -8,6 +8,7 @@ and qonnx. Both are exact: a node without an exact equivalent raises BitfabricEr
 kernel                   FINN
 ======================== ==========================================================================================
 matrix_vector            MVAU without activation; the results of BIPOLAR times BIPOLAR are popcounts instead of sums
+plane_matrix_vector      the same
 sparse_matrix_vector     the same, of the dense matrix with its zeros
 tied_matrix_vector       the same, of the dense matrix
 coded_matrix_vector      the same, of the dense matrix

@@ -34,6 +34,7 @@ from hw.kernels.merge.kernel import Merge
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.plane_matrix_vector.kernel import PlaneMatrixVector
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
@@ -345,6 +346,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
     known = {kernels.get(name) for name in kernels.names() if kernels.is_builtin(name)}
     assert known - set(RULES) == {
         WidthConverter,
+        PlaneMatrixVector,
         SparseMatrixVector,
         TiedMatrixVector,
         CodedMatrixVector,

@@ -19,6 +19,7 @@ from hw.kernels.coded_matrix_vector.kernel import CodedMatrixVector
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.plane_matrix_vector.kernel import PlaneMatrixVector
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.lowering.weights import weight_dtype
@@ -197,6 +198,7 @@ OPERATORS = FinnOperators(
     },
     writes={
         MatrixVector: _write_matrix_vector,
+        PlaneMatrixVector: _write_matrix_vector,
         SparseMatrixVector: _write_matrix_vector,
         TiedMatrixVector: _write_matrix_vector,
         CodedMatrixVector: _write_matrix_vector,

@@ -101,7 +101,7 @@ def damaged(kernel: MatrixVector, flips: np.ndarray) -> DamagedMatrixVector:
     Without flips it computes what the hardware computes for any input codes.
     """
     # The accumulator keeps the width that it has for the original weights.
-    kept = {"accumulator_dtype": kernel.accumulator_dtype, "planes": kernel.planes}
+    kept = {"accumulator_dtype": kernel.accumulator_dtype, "planes": kernel.planes, "datapath": kernel.datapath}
     if kernel.datapath == "input_planes":
         rows = flipped(kernel.rows().astype(np.uint64), 1, flips)
         return with_parameters(DamagedMatrixVector, kernel, **kept, memory_rows=rows)

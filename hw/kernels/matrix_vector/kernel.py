@@ -69,7 +69,8 @@ class MatrixVector(ConstantProduct):
 
     op: ClassVar[str] = "matrix_vector"
     alternatives: ClassVar[tuple[str, ...]] = (
-        "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector", "constant_matrix",
+        "matrix_vector", "plane_matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector",
+        "constant_matrix",
     )  # fmt: skip
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
@@ -230,11 +231,27 @@ class MatrixVector(ConstantProduct):
             return {"BIPOLAR": "xnor", "TERNARY": "ternary"}.get(data.name, "weight_planes")
         if data == BIPOLAR:
             return "input_planes"
-        signed = [t.bitwidth() + (not t.signed()) for t in (weight, data)]
-        if min(weight.bitwidth(), data.bitwidth()) >= MULTIPLIER_BITS[0] and max(signed) <= MULTIPLIER_BITS[1]:
-            return "multiply"
+        return "multiply" if self.wide else self.sign_planes
+
+    @property
+    def _signed_bits(self) -> tuple[int, int]:
+        """Width of a weight and of an input as two's complement."""
+        weight, data = (t.bitwidth() + (not t.signed()) for t in (self.weight_dtype, self.input_dtype))
+        return weight, data
+
+    @property
+    def wide(self) -> bool:
+        """Whether both operands suit a hard multiplier (``MULTIPLIER_BITS``)."""
+        least, most = MULTIPLIER_BITS
+        narrower = min(self.weight_dtype.bitwidth(), self.input_dtype.bitwidth())
+        return narrower >= least and max(self._signed_bits) <= most
+
+    @property
+    def sign_planes(self) -> str:
+        """``weight_planes`` or ``input_planes``: the one with fewer lookup tables, as a product without multipliers."""
         # Per lane, a plane costs about half of the other operand's bits plus one and a half.
-        by_weights, by_inputs = signed[0] * (data.bitwidth() + 3), data.bitwidth() * (weight.bitwidth() + 3)
+        weight, data = self.weight_dtype.bitwidth(), self.input_dtype.bitwidth()
+        by_weights, by_inputs = self._signed_bits[0] * (data + 3), data * (weight + 3)
         return "weight_planes" if by_weights <= by_inputs else "input_planes"
 
     @property

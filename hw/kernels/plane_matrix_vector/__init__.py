@@ -1,0 +1,1 @@
+"""``matrix_vector`` of wide operands in lookup tables, without multipliers."""
