@@ -15,7 +15,8 @@ from hw.fabric.resources import Resources
 from hw.folding import choose, finn_json, fmax
 from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
-from hw.folding.search import Choice, Search, fits, mean_cycles
+from hw.folding.search import UNLIMITED, Choice, Search, fits, mean_cycles
+from hw.folding.tables import FoldingTables
 from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
@@ -46,6 +47,8 @@ CLOCK_MARGIN = 0.85
 """Fraction of the estimated Fmax that placed designs reach, as measured by ``python -m benchmarks.clocks``."""
 ESTIMATE_ERROR = 1.3
 """An estimate that exceeds the device by more than this factor ends a build before synthesis."""
+NAMED = 3
+"""Most layers that an error names."""
 
 ChosenBy = Literal["rate", "folding", "fill", "model", "quarter", "half", "most", "smallest"]
 """See ``FoldingChoice.by``."""
@@ -90,14 +93,25 @@ class Candidate:
     def search(self) -> Search:
         """All foldings. Raises BitfabricError as ``check_weights``."""
         self.check_weights()
-        return self._search(low_rates=True)
+        return self._search()
 
-    def _search(self, low_rates: bool) -> Search:
-        """All foldings, or those without the implementations for low rates."""
+    @cached_property
+    def _usual_search(self) -> Search:
+        """The foldings of a design for which no rate is asked: without the implementations for low rates, and without
+        those that save DSP blocks unless these are limited. ``search`` where there are no such."""
+        kernels = [each for node in self.graph for each in node.kernel.implementations()]
+        low_rates = any(each.for_low_rates for each in kernels)
+        saving = any(each.saves_dsps for each in kernels) and "dsp" not in self.config.limits
+        if not low_rates and not saving:
+            return self.search
+        return self._search(low_rates=False, saving_dsps=not saving, tables=None if low_rates else self.search.tables)
+
+    def _search(self, low_rates: bool = True, saving_dsps: bool = True, tables: FoldingTables | None = None) -> Search:
+        """All foldings, or those without the implementations for low rates or those that save DSP blocks."""
         family, cells = self.device.family, fit.most_cells(self.target, self._shell_unfolded)
         return Search(
             self.graph, family, self.device.capacity, cells, self.clock_mhz, low_rates=low_rates,
-            going_on=provided(self.config.exit_share),
+            tables=tables, going_on=provided(self.config.exit_share), saving_dsps=saving_dsps,
         )  # fmt: skip
 
     def shell(self, hardware: Graph) -> Resources:
@@ -165,8 +179,8 @@ class Candidate:
             return "fill", self._max_throughput(self.budget(MAX_UTILISATION))
         if self.model.frontend.folded:
             return "model", self._design(current_folding(self.graph))
-        if any(each.for_low_rates for node in self.graph for each in node.kernel.implementations()):
-            by, design = self._default(self._search(low_rates=False))
+        if self._usual_search is not self.search:
+            by, design = self._default(self._usual_search)
             if not self._overflows(design):
                 return by, design
         return self._default(self.search)
@@ -181,13 +195,11 @@ class Candidate:
 
     def _overflows(self, design: DesignPoint) -> bool:
         """Whether a design exceeds the device, or the limits."""
-        if self.excess(design):
-            return True
-        return self.overflow(self._whole(design)) is not None
+        return not self.has_room_for(choose.estimate_resources(design.hardware, self.device.family), design.hardware)
 
-    def _whole(self, design: DesignPoint) -> Resources:
-        """The estimated resources of a design with the board's shell."""
-        return choose.estimate_resources(design.hardware, self.device.family) + self.shell(design.hardware)
+    def has_room_for(self, used: Resources, hardware: Graph) -> bool:
+        """Whether resources fit the device with the shell around ``hardware``, and the limits."""
+        return self._over_limits(used) is None and self.overflow(used + self.shell(hardware)) is None
 
     def rank(self) -> tuple[float, ...]:
         """How good the design is; less is better."""
@@ -228,6 +240,11 @@ class Candidate:
     def limit(self) -> Resources:
         """The most resources of the accelerator: those of the device, or those that were asked for."""
         return replace(self.device.capacity, **self.config.limits)
+
+    @property
+    def _limits(self) -> Resources:
+        """The limits that were asked for alone, as a budget."""
+        return Resources(**{name: self.config.limits.get(name, UNLIMITED) for name in vars(Resources())})
 
     def budget(self, shares: dict[str, float]) -> Resources:
         """The budget: the given fractions of the device's resources, within the limits."""
@@ -277,7 +294,7 @@ class Candidate:
         depths follow from the folding; the smallest design where none fits."""
         left = budget
         while True:
-            choice = choose.for_budget(search, left, cycles)
+            choice = choose.for_budget(search, left, cycles, self._limits)
             design = self._pipelined(choice.folding)
             used = choose.estimate_resources(design.hardware, self.device.family)
             if self._within(design, budget) or not fits(choice.used, left):
@@ -344,7 +361,10 @@ class Candidate:
         design = self._fit_budget(search, budget)
         used = choose.estimate_resources(design.hardware, self.device.family)
         if not self._within(design, budget):
-            over = self._over_limits(used) or self.overflow(used + self._shell_unfolded)
+            over = self._over_limits(used)
+            if over and (needs := self._needs(search)):
+                over = f"{over}: {needs}"
+            over = over or self.overflow(used + self._shell_unfolded)
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
             return f"{smallest}{self._sparser()}"
@@ -352,6 +372,19 @@ class Candidate:
         rate, cycles = floor(self.clock_mhz * 1e6 / interval), f"{interval} cycles a frame"
         slower = f"--fps {rate} ({cycles}) is estimated to fit, with {used.lut} LUT and {used.bram} BRAM"
         return f"{slower}{self._sparser()}"
+
+    def _needs(self, search: Search) -> str:
+        """The layers that need more of a resource than the limits allow, however they are folded, as in ``"at least 4
+        for act1 (requant), 2 for conv1 (depthwise)"``; of the first such resource. Empty where there is none."""
+        for name, most in self.config.limits.items():
+            least = {layer: count for layer, count in search.least(name).items() if count}
+            if sum(least.values()) > most:
+                largest = sorted(least, key=lambda layer: -least[layer])
+                nodes = [self.graph.node(layer) for layer in largest[:NAMED]]
+                named = [f"{least[node.name]} for {node.title} by {node.kernel.op}" for node in nodes]
+                rest = [f"{len(largest) - NAMED} more layers"] if len(largest) > NAMED else []
+                return f"at least {', '.join(named + rest)}"
+        return ""
 
     def _sparser(self) -> str:
         """Where the design is unrolled for a requested rate, the density of weights at which it would fit; or ""."""

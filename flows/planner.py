@@ -305,13 +305,14 @@ class Plan:
         return choice
 
     def _neighbour(self, cycles: int, design: DesignPoint) -> Neighbour:
-        """The cheapest folding of at most ``cycles`` cycles per frame, at the clock of ``design``."""
-        choice = self._cheapest(cycles)
+        """The cheapest folding of at most ``cycles`` cycles per frame, at the clock of ``design``; if there is one,
+        within the limits."""
+        choice = self.search.cheapest(cycles, self.best.limit) or self._cheapest(cycles)
         return Neighbour(
             fps=design.clock_mhz * 1e6 / choice.interval,
             interval=choice.interval,
             resources=Counts(**vars(choice.used)),
-            fits=self.best.overflow(choice.used + self.best.shell(design.hardware)) is None,
+            fits=self.best.has_room_for(choice.used, design.hardware),
         )
 
     def pareto_front(self) -> list[tuple[Choice, dict[str, int]]]:

@@ -13,6 +13,7 @@ sparse_matrix_vector     the same, of the dense matrix with its zeros
 tied_matrix_vector       the same, of the dense matrix
 coded_matrix_vector      the same, of the dense matrix
 depthwise                VVAU without activation
+plane_depthwise          the same
 threshold                Thresholding; for channels that decrease, ``adapted`` negates the weights of the layer before
 requant                  Requant, if FINN's float32 results in the same codes on the whole range; otherwise, for at
                          most 8 bits, Thresholding (``adapted``)

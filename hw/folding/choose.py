@@ -32,12 +32,14 @@ def for_rate(search: Search, cycles: int, limit: Resources | None = None) -> Cho
     )
 
 
-def for_budget(search: Search, budget: Resources, cycles: int = 0) -> Choice:
+def for_budget(search: Search, budget: Resources, cycles: int = 0, limits: Resources | None = None) -> Choice:
     """The fastest folding within ``budget`` of at least ``cycles`` cycles per frame; the cheapest of equally fast ones.
 
-    If even the smallest folding exceeds the budget, that one is returned, and the caller must check it.
+    If even the smallest folding exceeds the budget, that one is returned, and the caller must check it: the smallest
+    within ``limits`` if there is one.
     """
-    choice = search.fastest(budget, cycles) or search.cheapest(search.intervals[-1])
+    slowest = search.intervals[-1]
+    choice = search.fastest(budget, cycles) or search.cheapest(slowest, limits) or search.cheapest(slowest)
     assert choice is not None, "the slowest interval has a folding"
     return choice
 

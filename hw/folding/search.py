@@ -13,6 +13,11 @@ Foldings whose cost takes long to compute have a bound of it at first (``Kernel.
 contains some, the cost of one is computed, and the search begins again: what holds with lower bounds of what was not
 chosen holds with the costs. The bound of a constant matrix is measured, not proven, so the search is exact but for
 matrices that cost less than it: of these it may miss one.
+
+Products in lookup tables instead of DSP blocks (``Kernel.saves_dsps``) are no matter of cost. A DSP block that nothing
+else needs is worth nothing, but as a share of a device it costs as much as the lookup tables of five to ten products.
+So they are left out, and where no folding is within a budget a second search has them: its cost has no DSP blocks, and
+these are used as far as the budget goes.
 """
 
 from bisect import bisect_left
@@ -28,7 +33,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.folding.elimination import Factor, minima, minimise
 from hw.folding.program import PROHIBITIVE, Options, dearest, prices, solve
-from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, vector
+from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, may_save_dsps, vector
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.ir.verdicts import branches, shares
@@ -37,6 +42,10 @@ PRICES = 24
 """Prices of resources that are tried before an integer program is solved."""
 CROSSED, CROSSINGS = 8, 12
 """Foldings that are crossed before an integer program is solved, and how often."""
+UNLIMITED = 1 << 40
+"""A resource of a budget that has no limit on it."""
+DSP = 3
+"""Place of the DSP blocks in an array of resources."""
 ROUNDING = 1e-9
 """Rounding error of costs as shares of a limit."""
 
@@ -71,8 +80,9 @@ class Search:
     use. FIFOs are not counted: their depths are sized after the folding. ``most_cells``: the limit of every budget on
     logic cells, as the family's packer is estimated to fill them. ``clock_mhz``: the clock that the settings of
     foldings are chosen for. ``plain``: layers keep their kernels, and other implementations are not tried. Without
-    ``low_rates`` those for low rates are not (``Kernel.for_low_rates``). ``tables``: where the foldings of kernels are
-    kept, made for these settings; searches that share them compute each kernel once.
+    ``low_rates`` those for low rates are not (``Kernel.for_low_rates``), without ``saving_dsps`` those that save DSP
+    blocks (``Kernel.saves_dsps``) not even where nothing else is within a budget. ``tables``: where the foldings of
+    kernels are kept, made for these settings; searches that share them compute each kernel once.
 
     ``going_on`` is the share of frames that go on at each early exit. The cycles of a node, and so all intervals, are
     those that it takes for a frame of the network on average.
@@ -89,7 +99,9 @@ class Search:
         low_rates: bool = True,
         tables: FoldingTables | None = None,
         going_on: float = 1.0,
+        saving_dsps: bool = True,
     ) -> None:
+        self.graph, self.going_on = graph, going_on
         self.family = family
         self.names = [node.name for node in graph]
         self.titles = [node.title for node in graph]
@@ -107,13 +119,33 @@ class Search:
         self.weights = weights(available)
         if self.tables.per_cell is not None:
             self.weights = np.append(self.weights, 0)
+        # What is minimised: the cost, without DSP blocks where there are kernels that save them.
+        second = self.tables.saving_dsps and family.dsp_bits is not None
+        self.minimised = self.weights * (np.arange(len(self.weights)) != DSP) if second else self.weights
+        self._may_save_dsps = saving_dsps and not second
         self._known: dict[tuple[int, Resources | None], Choice | None] = {}
         self._known_feasible: dict[tuple[int, Resources], bool] = {}
+
+    @cached_property
+    def _saving(self) -> "Search | None":
+        """The search that also has the implementations that save DSP blocks; None where the graph has no such."""
+        if self.tables.plain or not self._may_save_dsps or not any(may_save_dsps(node.kernel) for node in self.graph):
+            return None
+        return Search(
+            self.graph, self.family, self.available, self.most_cells,
+            tables=self.tables.with_saving_dsps, going_on=self.going_on,
+        )  # fmt: skip
 
     @cached_property
     def min_interval(self) -> tuple[int, str]:
         """The minimum interval in cycles of any folding, and the layer that limits it, with the user's name."""
         return max((int(node.intervals.min()), title) for node, title in zip(self.nodes, self.titles, strict=True))
+
+    def least(self, resource: str) -> dict[str, int]:
+        """By node: the minimum of one resource ("dsp", for example) in any folding."""
+        search = self._saving or self
+        place = list(vars(Resources())).index(resource)
+        return {name: int(node.used[:, place].min()) for name, node in zip(self.names, search.nodes, strict=True)}
 
     @cached_property
     def intervals(self) -> list[int]:
@@ -122,12 +154,17 @@ class Search:
         return sorted(value for value in every if value >= self.min_interval[0])
 
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
-        """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none."""
+        """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none.
+
+        Where only foldings with kernels that save DSP blocks are within it, the cheapest of these but for its DSPs."""
         if (cycles, budget) not in self._known:
             picked = self._cheapest(cycles, budget)
             while picked is not None and self._priced(picked):
                 picked = self._cheapest(cycles, budget)
-            self._known[cycles, budget] = None if picked is None else self._choice(picked)
+            found = None if picked is None else self._choice(picked)
+            if found is None and budget is not None and self._saving is not None:
+                found = self._saving.cheapest(cycles, budget)
+            self._known[cycles, budget] = found
         return self._known[cycles, budget]
 
     def _bounded(self, picked: Sequence[int]) -> list[tuple[Foldings, int]]:
@@ -139,7 +176,7 @@ class Search:
         several, the one with the smallest bound."""
         if not (bounded := self._bounded(picked)):
             return False
-        node, i = min(bounded, key=lambda each: float(each[0].used[each[1]] @ self.weights))
+        node, i = min(bounded, key=lambda each: float(each[0].used[each[1]] @ self.minimised))
         for other, kernel in list(node.bounded.items()):
             if node.foldings[other].implementation == node.foldings[i].implementation:
                 node.replaced(other, self.tables.with_cells(vector(kernel.resources(self.family))))
@@ -149,9 +186,9 @@ class Search:
         if cycles < self.min_interval[0]:
             return None
         limit = np.full(len(self.weights), np.inf) if budget is None else self._limit(budget)
-        picked = self._eliminated(cycles, self.weights)
+        picked = self._eliminated(cycles, self.minimised)
         if picked is None:
-            return self._programmed(cycles, limit, self.weights)
+            return self._programmed(cycles, limit, self.minimised)
         used = self._used(picked)
         if (used <= limit).all():
             return picked
@@ -174,10 +211,10 @@ class Search:
         for _ in range(PRICES):
             picked = self._eliminated(cycles, self._at(asked, bounded, worth))
             if picked is None:
-                return self._programmed(cycles, limit, self.weights)
+                return self._programmed(cycles, limit, self.minimised)
             used = self._used(picked)
             found.append(picked)
-            costs.append(float(used @ self.weights))
+            costs.append(float(used @ self.minimised))
             excess.append((used - limit)[bounded] / worth)
             if (used <= limit).all() and costs[-1] < least:
                 best, least = picked, costs[-1]
@@ -189,14 +226,14 @@ class Search:
             if most <= bound * (1 + ROUNDING):
                 break
         if best is None and (best := self._crossed(found, limit)) is None:
-            return self._programmed(cycles, limit, self.weights)
+            return self._programmed(cycles, limit, self.minimised)
         weights = self._at(at, bounded, worth)
-        least = float(self._used(best) @ self.weights) + float(at @ (limit[bounded] / worth))
-        return self._programmed(cycles, limit, self.weights, most=(weights, least * (1 + ROUNDING))) or best
+        least = float(self._used(best) @ self.minimised) + float(at @ (limit[bounded] / worth))
+        return self._programmed(cycles, limit, self.minimised, most=(weights, least * (1 + ROUNDING))) or best
 
     def _at(self, asked: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
         """The cost of one unit of each resource at the prices ``asked`` for the ``bounded`` ones."""
-        weights = self.weights.astype(float)
+        weights = self.minimised.astype(float)
         weights[bounded] += asked / worth
         return weights
 
@@ -256,7 +293,10 @@ class Search:
     def _feasible(self, cycles: int, budget: Resources) -> bool:
         """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``."""
         if (cycles, budget) not in self._known_feasible:
-            self._known_feasible[cycles, budget] = self._some_fits(cycles, self._limit(budget))
+            fits = self._some_fits(cycles, self._limit(budget))
+            if not fits and self._saving is not None:
+                fits = self._saving._feasible(cycles, budget)
+            self._known_feasible[cycles, budget] = fits
         return self._known_feasible[cycles, budget]
 
     def _some_fits(self, cycles: int, limit: np.ndarray) -> bool:
@@ -339,9 +379,9 @@ class Search:
         return total
 
     def _limit(self, budget: Resources) -> np.ndarray:
-        """A budget as an array, with the limit on logic cells."""
+        """A budget as an array, with the limit on logic cells where it has one on lookup tables."""
         limit = np.full(len(self.weights), np.inf)
-        limit[:4], limit[4:] = vector(budget), self.most_cells
+        limit[:4], limit[4:] = vector(budget), self.most_cells if budget.lut < UNLIMITED else np.inf
         return limit
 
     def _factors(self, best: Sequence[np.ndarray], weights: np.ndarray) -> tuple[list[Factor], list[int]]:

@@ -5,6 +5,7 @@ layers only) then compute what is equal once.
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -94,24 +95,32 @@ class Converting:
 
 
 def choices(
-    kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False, low_rates: bool = True
-) -> dict[Folding, Kernel]:
+    kernel: Kernel, family: Family, clock_mhz: float = CLOCK_MHZ, plain: bool = False, low_rates: bool = True,
+    saving_dsps: bool = True,
+) -> dict[Folding, Kernel]:  # fmt: skip
     """The kernel in all foldings of all its implementations, with the settings for a family and a clock. ``plain``: of
-    its own only. Without ``low_rates`` those for low rates are left out."""
+    its own only. Without ``low_rates`` those for low rates are left out, without ``saving_dsps`` those that save DSP
+    blocks."""
     among = (kernel,) if plain else kernel.implementations()
     return {
         replace(folding, implementation=tuned.op if number else ""): tuned.fold(folding)
         for number, each in enumerate(among)
-        if low_rates or not each.for_low_rates
+        if (low_rates or not each.for_low_rates) and (saving_dsps or not each.saves_dsps)
         for tuned in (each.tuned(family, clock_mhz),)
         for folding in tuned.foldings()
     }
+
+
+def may_save_dsps(kernel: Kernel) -> bool:
+    """Whether an implementation of the kernel saves DSP blocks."""
+    return any(each.saves_dsps for each in kernel.implementations())
 
 
 class FoldingTables:
     """The foldings of kernels on a family, for the settings of ``Search``; each is computed once.
 
     ``cells``: logic cells are one more resource (where a search limits them and the family has a packer).
+    ``saving_dsps``: whether they have the implementations that save DSP blocks; for a family that has none.
     """
 
     def __init__(
@@ -124,6 +133,8 @@ class FoldingTables:
     ) -> None:
         self.family = family
         self.clock_mhz, self.plain, self.low_rates = clock_mhz, plain, low_rates
+        self.saving_dsps = family.dsp_bits is None
+        self._usual: FoldingTables | None = None
         packing = spec_of(family).packing if cells else None
         self.per_cell: np.ndarray | None = None
         if packing is not None:
@@ -138,6 +149,13 @@ class FoldingTables:
         """The nodes whose foldings are known."""
         return len(self._foldings)
 
+    @cached_property
+    def with_saving_dsps(self) -> "FoldingTables":
+        """Tables that have the implementations that save DSP blocks as well; what needs none is in both."""
+        made = copy(self)
+        made.saving_dsps, made._foldings, made._usual = True, {}, self
+        return made
+
     def nodes(self, graph: Graph) -> list[Foldings]:
         """The foldings of the graph's nodes."""
         forms = {} if self.plain else self._forms_by_node(graph)
@@ -147,9 +165,13 @@ class FoldingTables:
         """The foldings of a kernel; of one that has several ``forms``, with the ``pair`` that they depend on."""
         key = (kernel, *pair)
         if key not in self._foldings:
+            by_form = {0: kernel, **(forms or {})}
+            if self._usual is not None and not any(may_save_dsps(each) for each in by_form.values()):
+                self._foldings[key] = self._usual.of(kernel, pair, forms)
+                return self._foldings[key]
             made = {
-                form: choices(each, self.family, self.clock_mhz, self.plain, self.low_rates)
-                for form, each in {0: kernel, **(forms or {})}.items()
+                form: choices(each, self.family, self.clock_mhz, self.plain, self.low_rates, self.saving_dsps)
+                for form, each in by_form.items()
             }
             found = _foldings(made, self.family)
             self._foldings[key] = replace(found, used=self.with_cells(found.used))

@@ -187,6 +187,10 @@ class Kernel(ABC):
     for_low_rates: ClassVar[bool] = False
     """Whether it is for low rates: where no rate is asked for, a design has it only if no other implementation fits."""
 
+    saves_dsps: ClassVar[bool] = False
+    """Whether it does in lookup tables what another implementation does in DSP blocks: a search takes it only where no
+    folding without it is within the budget."""
+
     verdict: ClassVar[int | None] = None
     """The input whose beat of a frame is 1 if the frame leaves the network early; None for a kernel that does the same
     for every frame. A kernel with a verdict also has ``carried`` and ``schedule_of``."""

@@ -31,10 +31,11 @@ from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.max_pool.kernel import MaxPool
 from hw.kernels.merge.kernel import Merge
+from hw.kernels.plane_depthwise.kernel import PlaneDepthwise
+from hw.kernels.plane_matrix_vector.kernel import PlaneMatrixVector
 from hw.kernels.requant.kernel import Requant
 from hw.kernels.select.kernel import Select
 from hw.kernels.sliding_window.kernel import SlidingWindow
-from hw.kernels.plane_matrix_vector.kernel import PlaneMatrixVector
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.kernels.table.kernel import Table
@@ -347,6 +348,7 @@ def test_every_kernel_that_lowering_makes_has_a_rule():
     assert known - set(RULES) == {
         WidthConverter,
         PlaneMatrixVector,
+        PlaneDepthwise,
         SparseMatrixVector,
         TiedMatrixVector,
         CodedMatrixVector,

@@ -18,8 +18,9 @@ from hw.ir.stream import Stream, smallest_dtype
 from hw.kernels.coded_matrix_vector.kernel import CodedMatrixVector
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.matrix_vector.kernel import MatrixVector
-from hw.kernels.sliding_window.kernel import SlidingWindow
+from hw.kernels.plane_depthwise.kernel import PlaneDepthwise
 from hw.kernels.plane_matrix_vector.kernel import PlaneMatrixVector
+from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.kernels.sparse_matrix_vector.kernel import SparseMatrixVector
 from hw.kernels.tied_matrix_vector.kernel import TiedMatrixVector
 from hw.lowering.weights import weight_dtype
@@ -203,5 +204,6 @@ OPERATORS = FinnOperators(
         TiedMatrixVector: _write_matrix_vector,
         CodedMatrixVector: _write_matrix_vector,
         Depthwise: _write_depthwise,
+        PlaneDepthwise: _write_depthwise,
     },
 )

@@ -20,7 +20,7 @@ class DamagedDepthwise(Depthwise):
         (x,) = frames
         weights = decode(self.codes, self.weight_dtype).reshape(self.k, self.channels)
         windows = x.reshape(-1, self.k, self.channels)
-        if self._product.serial_operand == "weight":
+        if self.product.serial_operand == "weight":
             weights = known(weights, self.weight_dtype)
         else:
             windows = known(windows, self.input_dtype)
@@ -41,4 +41,5 @@ def damaged(kernel: Depthwise, flips: np.ndarray) -> DamagedDepthwise:
     Without flips it computes what the hardware computes for any input codes.
     """
     codes = flipped(kernel._words, kernel.weight_dtype.bitwidth(), flips)
-    return with_parameters(DamagedDepthwise, kernel, output_dtype=kernel.output_dtype, codes=codes)
+    kept = {"output_dtype": kernel.output_dtype, "product": kernel.product}
+    return with_parameters(DamagedDepthwise, kernel, **kept, codes=codes)

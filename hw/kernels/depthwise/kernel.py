@@ -1,9 +1,9 @@
 """Depthwise convolution after a sliding window: a dot product per channel (FINN: VVAU)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType
@@ -25,7 +25,7 @@ ADDERS_PER_STAGE = 2
 """Adders in series between two registers."""
 
 
-class _Product(NamedTuple):
+class Product(NamedTuple):
     """How a product is computed.
 
     ``serial_operand``: ``weight`` or ``input``, whose ``planes`` digits each add or subtract the other operand (0: a
@@ -80,7 +80,7 @@ class Depthwise(ChannelKernel, ConstantProduct):
     """
 
     op: ClassVar[str] = "depthwise"
-    alternatives: ClassVar[tuple[str, ...]] = "depthwise", "constant_matrix"
+    alternatives: ClassVar[tuple[str, ...]] = "depthwise", "constant_matrix", "plane_depthwise"
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (
         "bf_adder_tree.sv", "bf_delay.sv", "bf_parity.sv", "bf_product.sv", "bf_products.sv",
@@ -103,6 +103,17 @@ class Depthwise(ChannelKernel, ConstantProduct):
         check_weights(self.op, matrix, self.weight_dtype)
         checked_range(self.op, self.input_dtype, self.input_range)
         container(self.output_dtype)
+
+    @classmethod
+    def of(cls, product: "Depthwise") -> Self | None:
+        """This implementation of a product, in its folding; None if it is not one of this product's
+        implementations."""
+        return cls(**{each.name: getattr(product, each.name) for each in fields(cls)})
+
+    def dense(self) -> "Depthwise":
+        made = self if type(self) is Depthwise else Depthwise.of(self)
+        assert made is not None
+        return made
 
     @property
     def channels(self) -> int:
@@ -178,25 +189,45 @@ class Depthwise(ChannelKernel, ConstantProduct):
 
     # Hardware.
 
+    @property
+    def _types(self) -> dict[str, BaseDataType]:
+        return {"weight": self.weight_dtype, "input": self.input_dtype}
+
+    @property
+    def _digits(self) -> dict[str, int]:
+        """By operand: its digits, each of which adds or subtracts the other one."""
+        return {name: 1 if t.name in ("BIPOLAR", "TERNARY") else t.bitwidth() for name, t in self._types.items()}
+
+    @property
+    def _signed(self) -> dict[str, int]:
+        """By operand: its bits as a signed number."""
+        return {name: max(2, t.bitwidth() + (not t.signed())) for name, t in self._types.items()}
+
+    @property
+    def wide(self) -> bool:
+        """Whether both operands suit a hard multiplier (``MULTIPLIER_BITS``)."""
+        least, most = MULTIPLIER_BITS
+        return min(self._digits.values()) >= least and max(self._signed.values()) <= most
+
     @cached_property
-    def _product(self) -> _Product:
-        types = {"weight": self.weight_dtype, "input": self.input_dtype}
-        signed = {name: max(2, t.bitwidth() + (not t.signed())) for name, t in types.items()}
-        digits = {name: 1 if t.name in ("BIPOLAR", "TERNARY") else t.bitwidth() for name, t in types.items()}
-        multiply = min(digits.values()) >= MULTIPLIER_BITS[0] and max(signed.values()) <= MULTIPLIER_BITS[1]
+    def product(self) -> Product:
+        return self.product_of(multiply=self.wide)
+
+    def product_of(self, multiply: bool) -> Product:
+        types, digits = self._types, self._digits
         serial = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
         other = "weight" if serial == "input" else "input"
-        return _Product(
+        return Product(
             serial,
             "ternary" if types[serial].name == "TERNARY" else kind(types[serial]),
             0 if multiply else digits[serial],
             kind(types[other]),
-            signed[other],
+            self._signed[other],
         )
 
     @property
     def _sum(self) -> Reduction:
-        operation = "sum_carry" if self._product.carries else "sum"
+        operation = "sum_carry" if self.product.carries else "sum"
         lanes, passes = self.windows_per_beat * self.pe, self.k // self.elements
         return Reduction(passes, self.channel_beats, lanes, self.output_dtype.bitwidth(), operation)
 
@@ -208,7 +239,7 @@ class Depthwise(ChannelKernel, ConstantProduct):
     @property
     def latency(self) -> int:
         """Cycles from the firing with the last beat of a window until the output is valid."""
-        return 1 + self._memory.latency + self._product.latency + self._tree_cycles + self._sum.latency
+        return 1 + self._memory.latency + self.product.latency + self._tree_cycles + self._sum.latency
 
     def schedule(self) -> Schedule:
         produces = np.arange(self.words) >= self.words - self.channel_beats
@@ -243,7 +274,7 @@ class Depthwise(ChannelKernel, ConstantProduct):
 
     def _products(self, family: Family) -> Resources:
         """Cost of the products, and of the sums over one window within a beat."""
-        product, windows = self._product, self.windows_per_beat
+        product, windows = self.product, self.windows_per_beat
         each = product.resources(self.weight_dtype, self.input_dtype, family)
         lut, ff, joins = self.lanes * each.lut, self.lanes * each.ff, (self.elements - 1) * windows * self.pe
         if self.words == 1 and product.planes and product.serial_operand == "weight":
@@ -261,10 +292,10 @@ class Depthwise(ChannelKernel, ConstantProduct):
         )
 
     def rtl(self, family: Family) -> Rtl:
-        product, width = self._product, self.weight_dtype.bitwidth()
+        product, width = self.product, self.weight_dtype.bitwidth()
         bits = ((self._words[..., None] >> np.arange(width, dtype=np.uint64)) & np.uint64(1)).reshape(self.words, -1)
         return Rtl(
-            f"bf_{self.op}",
+            "bf_depthwise",
             {
                 "PE": self.pe,
                 "ELEMENTS": self.elements,

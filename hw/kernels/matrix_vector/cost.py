@@ -55,6 +55,9 @@ class Shape(Protocol):
 FEW_WORDS = 8
 """Maximum depth of a memory for which equal bit columns are taken into account."""
 
+SHORT_CHAIN = 4
+"""Sign planes whose waiting times are too short to cost lookup tables on xc7, as measured: other terms hold them."""
+
 
 def levels(count: int) -> int:
     """Levels of a binary tree over ``count`` leaves."""
@@ -175,7 +178,12 @@ def _signing(kernel: Shape, family: Family) -> tuple[Resources, Resources]:
     high = max(bits + levels(pairs), extra) + 1
     if extra:
         lut += planes * cell_costs.add(high, family, True)
-        ff += planes * high + sum(range(planes)) * high
+        ff += planes * high
+        if six and planes > SHORT_CHAIN:  # a plane and the bits below it wait in shift registers, but for one cycle
+            lut += (planes - 2) * (high + 1)
+            ff += high
+        else:
+            ff += sum(range(planes)) * high
     shared = Resources()
     if kernel.datapath == "weight_planes":
         full = kernel.simd // 2

@@ -69,8 +69,8 @@ class MatrixVector(ConstantProduct):
 
     op: ClassVar[str] = "matrix_vector"
     alternatives: ClassVar[tuple[str, ...]] = (
-        "matrix_vector", "plane_matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector",
-        "constant_matrix",
+        "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector", "constant_matrix",
+        "plane_matrix_vector",
     )  # fmt: skip
     role: ClassVar[Role] = "compute"
     sources: ClassVar[tuple[str, ...]] = (

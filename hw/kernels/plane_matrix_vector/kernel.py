@@ -28,6 +28,7 @@ class PlaneMatrixVector(MatrixVector):
     """
 
     op: ClassVar[str] = "plane_matrix_vector"
+    saves_dsps: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,6 +46,9 @@ class PlaneMatrixVector(MatrixVector):
         folded = super().fold(folding)
         vars(folded).pop("datapath", None)
         return folded
+
+    def plain(self) -> MatrixVector:
+        return self.dense()
 
     @cached_property
     def datapath(self) -> str:

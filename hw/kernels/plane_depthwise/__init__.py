@@ -1,0 +1,1 @@
+"""``depthwise`` of wide operands in lookup tables, without multipliers."""
