@@ -16,8 +16,8 @@ matrices that cost less than it: of these it may miss one.
 
 Products in lookup tables instead of DSP blocks (``Kernel.saves_dsps``) are no matter of cost. A DSP block that nothing
 else needs is worth nothing, but as a share of a device it costs as much as the lookup tables of five to ten products.
-So they are left out, and where no folding is within a budget a second search has them: its cost has no DSP blocks, and
-these are used as far as the budget goes.
+So they are left out, and where the folding without them has more DSP blocks than the budget, a second search has them:
+its cost is without DSP blocks, which are used as far as the budget goes.
 """
 
 from bisect import bisect_left
@@ -156,16 +156,24 @@ class Search:
     def cheapest(self, cycles: int, budget: Resources | None = None) -> Choice | None:
         """The cheapest folding of at most ``cycles`` cycles per frame within ``budget``; None if there is none.
 
-        Where only foldings with kernels that save DSP blocks are within it, the cheapest of these but for its DSPs."""
+        Where the budget has too few DSP blocks for it, kernels may save them, and they are no part of the cost."""
         if (cycles, budget) not in self._known:
-            picked = self._cheapest(cycles, budget)
-            while picked is not None and self._priced(picked):
-                picked = self._cheapest(cycles, budget)
-            found = None if picked is None else self._choice(picked)
-            if found is None and budget is not None and self._saving is not None:
-                found = self._saving.cheapest(cycles, budget)
+            saving = None if budget is None else self._saving
+            if budget is None or saving is None:
+                found = self._cheapest_known(cycles, budget)
+            else:
+                found = self._cheapest_known(cycles, replace(budget, dsp=UNLIMITED))
+                if found is None or found.used.dsp > budget.dsp:
+                    found = saving.cheapest(cycles, budget)
             self._known[cycles, budget] = found
         return self._known[cycles, budget]
+
+    def _cheapest_known(self, cycles: int, budget: Resources | None) -> Choice | None:
+        """The cheapest folding within ``budget`` of those of this search, its costs computed."""
+        picked = self._cheapest(cycles, budget)
+        while picked is not None and self._priced(picked):
+            picked = self._cheapest(cycles, budget)
+        return None if picked is None else self._choice(picked)
 
     def _bounded(self, picked: Sequence[int]) -> list[tuple[Foldings, int]]:
         """The foldings among these that have a lower bound in place of their resources."""
@@ -293,9 +301,11 @@ class Search:
     def _feasible(self, cycles: int, budget: Resources) -> bool:
         """Whether a folding of at most ``cycles`` cycles per frame is within ``budget``."""
         if (cycles, budget) not in self._known_feasible:
-            fits = self._some_fits(cycles, self._limit(budget))
-            if not fits and self._saving is not None:
-                fits = self._saving._feasible(cycles, budget)
+            limit = self._limit(budget)
+            if self._saving is None:
+                fits = self._some_fits(cycles, limit)
+            else:
+                fits = self._fitting(cycles, limit, known=True) is not None or self._saving._feasible(cycles, budget)
             self._known_feasible[cycles, budget] = fits
         return self._known_feasible[cycles, budget]
 

@@ -188,8 +188,8 @@ class Kernel(ABC):
     """Whether it is for low rates: where no rate is asked for, a design has it only if no other implementation fits."""
 
     saves_dsps: ClassVar[bool] = False
-    """Whether it does in lookup tables what another implementation does in DSP blocks: a search takes it only where no
-    folding without it is within the budget."""
+    """Whether it does in lookup tables what another implementation does in DSP blocks: a search takes it only where a
+    budget has too few of these."""
 
     verdict: ClassVar[int | None] = None
     """The input whose beat of a frame is 1 if the frame leaves the network early; None for a kernel that does the same

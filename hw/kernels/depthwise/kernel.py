@@ -59,7 +59,12 @@ class Product(NamedTuple):
             return Resources(ff=2 * (a + b) if family.lut_inputs < 6 else 0, dsp=family.multipliers(a, b))
         # A lookup table with six inputs holds the AND of a digit and the adder after it.
         lut = self.planes * bits + (0 if family.lut_inputs >= 6 else (self.planes - 1) * bits)
-        return Resources(lut, bits + self.planes)
+        ff, operands = bits + self.planes, self.planes
+        if operands > 1 << ADDERS_PER_STAGE and family.lut_inputs >= 6:
+            lut += 2 * operands
+        while (operands := -(-operands >> ADDERS_PER_STAGE)) > 1:  # registers inside the adder tree
+            ff += operands * (bits + self.planes - 1)
+        return Resources(lut, ff)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,16 +216,19 @@ class Depthwise(ChannelKernel, ConstantProduct):
 
     @cached_property
     def product(self) -> Product:
-        return self.product_of(multiply=self.wide)
+        digits = self._digits
+        if self.wide or digits["weight"] <= digits["input"]:
+            return self.product_of("weight", 0 if self.wide else digits["weight"])
+        return self.product_of("input", digits["input"])
 
-    def product_of(self, multiply: bool) -> Product:
-        types, digits = self._types, self._digits
-        serial = "input" if digits["input"] < digits["weight"] and not multiply else "weight"
+    def product_of(self, serial: str, planes: int) -> Product:
+        """The product with ``planes`` digits of the ``serial`` operand; 0: a multiplier."""
+        types = self._types
         other = "weight" if serial == "input" else "input"
         return Product(
             serial,
             "ternary" if types[serial].name == "TERNARY" else kind(types[serial]),
-            0 if multiply else digits[serial],
+            planes,
             kind(types[other]),
             self._signed[other],
         )

@@ -15,7 +15,7 @@ SMALL = (
     # name, weights, inputs, channels, positions of a window, PE, prefix, pixels
     ("weight planes", "INT8", "UINT8", 3, 4, 1, (2,), 1),
     ("weight planes, unsigned", "UINT5", "INT8", 4, 6, 2, (), 1),
-    ("input planes", "INT8", "INT5", 4, 6, 4, (2,), 3),
+    ("part of a window", "INT8", "INT5", 4, 6, 4, (2,), 3),
     ("several windows", "INT8", "UINT8", 4, 6, 4, (4,), 12),
     ("widest", "INT18", "INT18", 2, 3, 1, (), 1),
 )
@@ -29,7 +29,7 @@ DEPTHWISE = (
 
 
 def cases() -> Iterator[tuple[str, PlaneDepthwise]]:
-    """Small kernels of both operands' planes, parts of windows, several windows, and parity bits in block RAM."""
+    """Small kernels of both kinds of weights, parts of windows, several windows, and parity bits in block RAM."""
     rng = np.random.default_rng(4)
     for name, weight, data, channels, k, pe, prefix, pixels in SMALL:
         matrix = weights(rng, weight, (channels, k))

@@ -1,7 +1,6 @@
 """Depthwise convolution of wide operands without multipliers: an implementation of ``depthwise``.
 
-Each bit of one operand adds the other one, shifted, as ``depthwise`` multiplies narrower operands: to
-``plane_matrix_vector`` what ``depthwise`` is to ``matrix_vector``.
+Each bit of a weight adds the input, shifted, as ``depthwise`` multiplies narrower operands.
 """
 
 from dataclasses import dataclass
@@ -39,7 +38,8 @@ class PlaneDepthwise(Depthwise):
 
     @cached_property
     def product(self) -> Product:
-        return self.product_of(multiply=False)
+        # On Gowin the planes of inputs take twice the lookup tables of those of weights.
+        return self.product_of("weight", self.weight_dtype.bitwidth())
 
     @property
     def variant(self) -> str:
