@@ -66,7 +66,9 @@ class Emulate(Step[Emulated]):
         outputs = {engine: run(x) for engine, run in engines.items()} if scored else dict.fromkeys(engines)
         accuracy = {engine: None if y is None else self.samples.score(y) for engine, y in outputs.items()}
         counts = DirectedCounts(**vars(directed), summary=directed.summary) if directed else None
-        said: dict[str, object] = {"explanation": agreement.explanation, "remark": agreement.remark, "directed": counts}
+        classes = model.meaning.task == "classification"
+        explanation = agreement.explanation if classes else agreement.differences
+        said: dict[str, object] = {"explanation": explanation, "remark": agreement.remark, "directed": counts}
         if (made := outputs["emulator"]) is not None and (confused := self.samples.confusion(made)) is not None:
             said["confusion"] = confused
         if made is not None and (reached := self.samples.figures(made)):

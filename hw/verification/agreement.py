@@ -42,18 +42,25 @@ class Agreement:
     @property
     def explanation(self) -> str | None:
         """What rounding explains, in one line; None where no element and no class differs."""
-        if not self.mismatches and not self.arg_max_changes:
+        if self.mismatches:
+            changes = _classes(self.arg_max_changes)
+            return f"{self.differences}; {changes}"
+        if not self.arg_max_changes:
             return None
+        return (
+            f"{self.frames:,} frames: no element differs, but float32 rounding of the outputs "
+            f"{_classes(self.arg_max_changes)}"
+        )
+
+    @property
+    def differences(self) -> str | None:
+        """The same of outputs that are no scores of classes; None where no element differs."""
         if not self.mismatches:
-            return (
-                f"{self.frames:,} frames: no element differs, but float32 rounding of the outputs "
-                f"{_classes(self.arg_max_changes)}"
-            )
+            return None
         one = self.mismatches == 1
         elements = f"{self.mismatches:,} element{'' if one else 's'} within float32 rounding of"
         thresholds = "its threshold" if one else "their thresholds"
-        changes = _classes(self.arg_max_changes)
-        return f"{self.mismatched_frames:,} of {self.frames:,} frames: {elements} {thresholds}; {changes}"
+        return f"{self.mismatched_frames:,} of {self.frames:,} frames: {elements} {thresholds}"
 
 
 def _classes(changes: int) -> str:

@@ -182,6 +182,12 @@ def choose_scheme(name: str, scheme: str | None = None, parameters: Mapping[str,
     weight_bits: int | str = match[1] if match[1] == "ternary" else int(match[1])
     act_bits = int(match[2])
     if scheme is None:
+        if act_bits == 1 != weight_bits:
+            raise QuantError(
+                f"model {name!r}: signs as activations go with 1-bit weights, as {family}-w1a1; for others name "
+                f"{family}-w{weight_bits}a2, with widths of activations (--model-option activation_widths=[1,...])",
+                status=2,
+            )
         if weight_bits == 1:
             scheme = "binarynet" if act_bits == 1 else "binaryconnect"
         else:

@@ -59,7 +59,7 @@ def test_options():
         ({"name": "resnet8-w1a1", "input_shape": (3, 3, 3)}, "images of 4 x 4 at least"),
         ({"name": "mobilenet-v1-w1a1", "input_shape": (64,)}, "takes images"),
         ({"name": "tfc-w1a17"}, "from 2 to 16"),
-        ({"name": "tfc-w4a1"}, "from 2 to 16"),
+        ({"name": "tfc-w4a1"}, r"name tfc-w4a2, with widths of activations .*activation_widths="),
         ({"name": "tfc-w2a2", "scheme": "binarynet"}, "-w1a1"),
         ({"name": "tfc-w2a2", "scheme": "binaryconnect"}, "-w1a2"),
         ({"name": "tfc-wternarya2", "scheme": "fixed_point"}, "use scheme integer"),

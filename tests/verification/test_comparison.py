@@ -109,6 +109,8 @@ def test_explained_differences_are_counted_and_named():
     assert several.explanation == (
         "2 of 400 frames: 3 elements within float32 rounding of their thresholds; changes the class of 2 frames"
     )
+    assert several.differences == "2 of 400 frames: 3 elements within float32 rounding of their thresholds"  # numbers
+    assert replace(agreement, mismatches=0, arg_max_changes=2).differences is None
     assert tied(0).agreement().explanation is None
 
 
