@@ -5,6 +5,8 @@ from typing import Any
 
 import torch
 from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
+from brevitas.quant_tensor import QuantTensor
+from torch import nn
 
 from quant import layers
 from quant.errors import QuantError
@@ -14,6 +16,11 @@ __all__ = ["Features", "Pair", "pairs_of_sizes", "points"]
 
 Pair = tuple[str, str]
 """The names of a module of the student and of one of the teacher."""
+
+_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_LAYERS = (
+    QuantWeightBiasInputOutputLayer, nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d,
+)  # fmt: skip
 
 
 class Features:
@@ -34,8 +41,8 @@ class Features:
         self._hooks = [modules[name].register_forward_hook(self._keeper(name)) for name in dict.fromkeys(names)]
 
     def _keeper(self, name: str) -> Any:
-        def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            self._outputs[name] = output
+        def keep(_module: Any, _inputs: Any, output: torch.Tensor | QuantTensor) -> None:
+            self._outputs[name] = _values(output)
 
         return keep
 
@@ -48,6 +55,11 @@ class Features:
             hook.remove()
 
 
+def _values(output: torch.Tensor | QuantTensor) -> torch.Tensor:
+    values: torch.Tensor = output.value if isinstance(output, QuantTensor) else output
+    return values
+
+
 def _some(modules: dict[str, torch.nn.Module]) -> str:
     named = [name for name in modules if name and name.count(".") < 2]
     return ", ".join(named[:12]) + (", ..." if len(named) > 12 else "")
@@ -57,19 +69,20 @@ def _some(modules: dict[str, torch.nn.Module]) -> str:
 def points(network: Network, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
     """Returns the modules whose outputs are compared, in the order of a forward pass, with shapes (channels, ...).
 
-    They are the BatchNorms and the residual sums: there, a 1-bit network still has real values. A network without them
-    has its layers instead, except the last one.
+    They are the BatchNorms and the residual sums: there, a 1-bit network still has real values. In a network of a
+    user's own, and in one without them, layers without a BatchNorm behind them are such, too, except the last one.
     """
     found: dict[str, tuple[int, ...]] = {}
     named = dict(network.named_modules())
     chosen = [n for n, m in named.items() if n.rpartition(".")[2] == "norm" or isinstance(m, layers.Add)]
-    if not chosen:
-        kinds = QuantWeightBiasInputOutputLayer
-        chosen = [n for n, m in named.items() if isinstance(m, kinds) and n != "output"]
+    own = not chosen
+    if own:
+        kinds = (*_NORMS, *_LAYERS)
+        chosen = [n for n, m in named.items() if isinstance(m, kinds) and not n.startswith("heads.")]
 
     def note(name: str) -> Any:
-        def keep(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
-            found.setdefault(name, tuple(output.shape[1:]))
+        def keep(_module: Any, _inputs: Any, output: torch.Tensor | QuantTensor) -> None:
+            found.setdefault(name, tuple(_values(output).shape[1:]))
 
         return keep
 
@@ -81,6 +94,13 @@ def points(network: Network, x: torch.Tensor) -> dict[str, tuple[int, ...]]:
         network.train(training)
         for hook in hooks:
             hook.remove()
+    if own and found:
+        norms = {name: isinstance(named[name], _NORMS) for name in found}
+        following = [*zip(found, [*found][1:], strict=False)]
+        normed = [one for one, next_ in following if norms[next_] and not norms[one] and found[one] == found[next_]]
+        found = {name: shape for name, shape in found.items() if name not in normed}
+        if not norms[last := [*found][-1]]:
+            del found[last]  # the layer of the outputs
     if not found:
         raise QuantError(
             f"{network.name} has no hidden layer whose features could be compared: take terms of the outputs, as soft "

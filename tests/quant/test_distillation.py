@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from brevitas.nn import QuantLinear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lightning.pytorch.callbacks import Callback
@@ -27,8 +28,10 @@ from quant.distillation import (
     soft_targets,
     widen,
 )
+from quant.distillation.features import points
 from quant.errors import QuantError
 from quant.metrics import accuracy
+from quant.models.own import OwnNetwork
 from quant.training.start import start_from
 
 
@@ -365,3 +368,16 @@ def test_a_binary_network_starts_from_a_float_one(tmp_path):
 
 def test_all_terms_are_documented():
     assert all(f'"{term}"' in (Distillation.__doc__ or "") for term in TERMS)
+
+
+def test_features_of_a_network_of_ones_own():
+    """BatchNorms of any name, and layers without one behind them, but for the last layer."""
+    for linear in (torch.nn.Linear, lambda *sizes: QuantLinear(*sizes, bias=True)):
+        net = torch.nn.Sequential(
+            linear(6, 5), torch.nn.BatchNorm1d(5), torch.nn.ReLU(), linear(5, 4), torch.nn.ReLU(), linear(4, 3)
+        )
+        own = OwnNetwork(net, "net.py:make", schemes.get("own"), input_shape=(6,), classes=3, in_range=(0, 16))
+        assert points(own, torch.zeros(4, 6)) == {"net.1": (5,), "net.3": (4,)}
+    with pytest.raises(QuantError, match="has no hidden layer whose features"):
+        points(OwnNetwork(linear(6, 3), "net.py:one", schemes.get("own"), input_shape=(6,), classes=3,
+                          in_range=(0, 16)), torch.zeros(4, 6))  # fmt: skip
