@@ -363,7 +363,7 @@ class Candidate:
         if not self._within(design, budget):
             over = self._over_limits(used)
             if over and (needs := self._needs(search)):
-                over = f"{over}: {needs}"
+                return f"even the smallest folding does not fit ({over}: {needs}"
             over = over or self.overflow(used + self._shell_unfolded)
             over = over or f"{used.lut} LUT and {used.bram} BRAM, and routing needs room"
             smallest = f"even the smallest folding does not fit ({over}); take a bigger device or a smaller network"
@@ -374,16 +374,18 @@ class Candidate:
         return f"{slower}{self._sparser()}"
 
     def _needs(self, search: Search) -> str:
-        """The layers that need more of a resource than the limits allow, however they are folded, as in ``"at least 4
-        for act1 (requant), 2 for conv1 (depthwise)"``; of the first such resource. Empty where there is none."""
+        """The layers that need more of a resource than the limits allow, however they are folded, and the limit that
+        they need, as in ``"at least 4 for act1 (requant), 2 for conv1 (depthwise)); give --max-dsp 6 or more ..."``; of
+        the first such resource. Empty where there is none."""
         for name, most in self.config.limits.items():
             least = {layer: count for layer, count in search.least(name).items() if count}
-            if sum(least.values()) > most:
+            if (total := sum(least.values())) > most:
                 largest = sorted(least, key=lambda layer: -least[layer])
                 nodes = [self.graph.node(layer) for layer in largest[:NAMED]]
                 named = [f"{least[node.name]} for {node.title} by {node.kernel.op}" for node in nodes]
-                rest = [f"{len(largest) - NAMED} more layers"] if len(largest) > NAMED else []
-                return f"at least {', '.join(named + rest)}"
+                if rest := sum(least[layer] for layer in largest[NAMED:]):
+                    named.append(f"{rest} for others")
+                return f"at least {', '.join(named)}); give --max-{name} {total} or more, or take a smaller network"
         return ""
 
     def _sparser(self) -> str:

@@ -13,6 +13,7 @@ from flows.cli import render
 from flows.cli.main import app
 from flows.config import BuildConfig
 from flows.estimates import estimate_build
+from flows.explore.cost_table import CostTable
 from flows.facts.design import Counts
 from flows.planner import Plan
 from flows.steps.place import Place
@@ -166,6 +167,33 @@ def test_limits_that_the_rate_exceeds_are_named(limits, four_bits):
         _estimated(path, limits)
     assert all(f"{name.upper()} {free[name]} of {most}" in str(caught.value) for name, most in limits.items())
     assert "is estimated to fit" in str(caught.value) or "even the smallest folding" in str(caught.value)
+
+
+def test_eight_bits_need_no_dsps_where_they_are_limited(tmp_path):
+    """Without a limit nothing changes; without enough DSP blocks lookup tables take their place, also in a study."""
+    path, target = tmp_path / "model.onnx", "ulx3s-85f"
+    export(create_model("tfc-w8a8", input_shape=(1, 8, 8), hidden=(24, 16)), path)
+    free, none = (estimate_build(path, target, fps=3e5, limits=limits) for limits in ({}, {"dsp": 0}))
+    assert free["resources"]["dsp"]["estimated"] > 0 == none["resources"]["dsp"]["estimated"]
+    used = [{layer["operator"] for layer in made["layers"]} for made in (free, none)]
+    assert used[1] - used[0] == {"plane_matrix_vector"}
+    few = estimate_build(path, "ulx3s-12f", fps=5e6)
+    assert 0 < few["resources"]["dsp"]["estimated"] <= 28  # as far as they go
+    assert {"matrix_vector", "plane_matrix_vector"} <= {layer["operator"] for layer in few["layers"]}
+    cost = CostTable(target, 3e5, limits={"dsp": 0}).cost(Model.open(path).graph)
+    assert (cost.dsp, cost.excess) == (0, 0)
+
+
+def test_layers_that_cannot_do_without_dsps_are_named(tmp_path):
+    path = tmp_path / "model.onnx"
+    export(create_model("tfc-w8a8", input_shape=(1, 8, 8), hidden=(8, 4), experts=2), path)
+    with pytest.raises(BitfabricError, match=r"more than the limits on ulx3s-85f: DSP \d+ of 0; even the ") as caught:
+        estimate_build(path, "ulx3s-85f", limits={"dsp": 0})
+    assert str(caught.value).endswith(
+        " of 0: at least 1 for experts0 (hidden.1.linear) by expert_matrix_vector); "
+        "give --max-dsp 1 or more, or take a smaller network"
+    )
+    assert estimate_build(path, "ulx3s-85f", limits={"dsp": 1})["resources"]["dsp"]["estimated"] == 1
 
 
 def test_limits_out_of_range_are_refused():
