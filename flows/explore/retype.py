@@ -213,7 +213,10 @@ class Retyping:
             made = _ordered(held, order, shape, kernel.weights.shape[1])
             if made is not None and made.shape == kernel.weights.shape and np.array_equal(made, kernel.weights):
                 return order
-        raise RetypingError(f"layer {node.title} has its weights in an order that only a lowering knows")
+        raise RetypingError(
+            f"layer {node.title} has its weights in an order that only a lowering knows, as behind a concatenation of "
+            "unequal scales; concatenate what one activation has quantized, or train the network with other widths"
+        )
 
     def _arranged(self, node: Node, integers: np.ndarray) -> np.ndarray:
         order, kernel = self._orders[node.name], node.kernel

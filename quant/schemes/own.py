@@ -35,7 +35,7 @@ class Own(Scheme):
 
     def _refuse(self, what: str) -> NoReturn:
         raise QuantError(
-            f"scheme own quantizes no {what}: it is for networks given as module.py:function, whose layers do; take "
-            "another scheme",
+            f"scheme own quantizes no {what}: it is for networks given as module.py:function whose layers have "
+            "quantizers of their own; for layers of a scheme (quant.layers) name it, as --scheme integer",
             status=2,
         )
