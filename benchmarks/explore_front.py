@@ -1,25 +1,28 @@
 """Searches against networks of one width for all layers, on MNIST, with no more of the hardware.
 
 ``python -m benchmarks.explore_front`` first trains ``tfc`` with the uniform widths w1a1, w2a2, w4a4 and w8a8. For each
-of them two searches (``flows.explore``) follow at the same rate: one has its estimated lookup tables, block RAMs and
-DSPs as limits, the other its lookup tables alone. They choose among the widths of the weights of each layer and of each
-activation, the bits of the pixels, and the sizes of the hidden layers (SEARCHES), with some trainings of SEARCH epochs.
+of them three searches (``flows.explore``) follow at the same rate (SEARCHES): one has its estimated lookup tables,
+block RAMs and DSPs as limits, one its lookup tables alone, and one its lookup tables where neither network has DSPs,
+so that all products are in lookup tables. They choose among the widths of the weights of each layer and of each
+activation, the bits of the pixels, and the sizes of the hidden layers, with some trainings of few epochs.
 All trainings shift their images at random (AUGMENT): without that the small networks, too, learn their training frames
 by heart, and those with more weights are worth no more.
 The scheme is the same everywhere.
 
 The FINALISTS with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS seeds for
-EPOCHS epochs. Of the finalists of all searches, that with the best mean on validation frames is held against a uniform
-network, once among those with no more of any resource, and once among those with no more lookup tables. Test frames
-choose nothing. Ends with status 1 where a uniform network is not beaten by more than the spread, with no more lookup
-tables. An interrupted call goes on where it was, in ``--out``. Needs ``$BITFABRIC_DATA``. The results are kept in
-``benchmarks/explore/mnist.json``; ``--table`` only prints them.
+EPOCHS epochs. Of the finalists of all searches that are within the same limits, that with the best mean on validation
+frames is held against a uniform network. Test frames choose nothing. Ends with status 1 where, without DSPs, a uniform
+network is not beaten by more than the spread. An interrupted call goes on where it was, in ``--out``, and a search
+whose results are kept in ``benchmarks/explore/mnist.json`` is not repeated; ``--table`` only prints them. Needs
+``$BITFABRIC_DATA``.
 """
 
 import argparse
 import json
 import statistics
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +32,7 @@ from flows.explore.finish import Finished
 from flows.explore.first import UNIFORM
 from flows.explore.space import Space
 from flows.explore.study import Study, explore
+from flows.explore.trial import Trials
 from flows.explore.tried import Tried
 from hw.host.errors import UsageError
 
@@ -38,25 +42,37 @@ WIDTHS = Space(bits=(1, 2, 4, 8), acts=(1, 2, 4, 8))
 """Of these networks only the uniform ones are trained, with which each search of so few trials begins."""
 HIDDEN: tuple[Any, ...] = ([128, 64, 64], [64, 64, 64], [96, 64, 64], [128, 128, 128], [192, 64, 64])
 WIDER: tuple[Any, ...] = (*HIDDEN, [128, 128, 64], [160, 64, 64], [256, 64, 64], [256, 128, 64])
+WIDEST: tuple[Any, ...] = (
+    [128, 64, 64], [160, 64, 64], [128, 128, 64], [256, 64, 64], [256, 128, 64], [256, 256, 64], [512, 64, 64],
+)  # fmt: skip
 KINDS = ("lut", "bram", "dsp")
-SEARCHES: dict[str, tuple[tuple[str, ...], int, Space]] = {
-    "LUT, block RAM and DSPs": (
-        KINDS,
-        16,
-        Space(bits=(1, 2, 4), acts=(2, 4), options={"in_bits": (4, 2, 1), "hidden": HIDDEN}),
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search: the kinds of resources of which a network may have no more than the uniform one, the trainings and
+    the epochs of each, the space, and what both networks are limited to."""
+
+    kinds: tuple[str, ...]
+    trials: int
+    epochs: int
+    space: Space
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+SEARCHES = {
+    "no more LUT, block RAM and DSPs": Search(
+        KINDS, 16, 2, Space(bits=(1, 2, 4), acts=(2, 4), options={"in_bits": (4, 2, 1), "hidden": HIDDEN})
     ),
-    "LUT": (
-        KINDS[:1],
-        60,
-        Space(
-            bits=(1, 2, 4, 8),
-            acts=(2, 4, 8),
-            options={"in_bits": (8, 4, 2, 1), "hidden": WIDER},
-        ),
+    "no more LUT": Search(
+        ("lut",), 60, 2, Space(bits=(1, 2, 4, 8), acts=(2, 4, 8), options={"in_bits": (8, 4, 2, 1), "hidden": WIDER})
     ),
-}
-"""What a network may have no more of, and the trainings and the space of the search for it, by the comparison."""
-SEARCH, EPOCHS, FINALISTS, SEEDS = 2, 10, 2, 3
+    "no DSPs, no more LUT": Search(
+        ("lut", "dsp"), 20, 5, Space(bits=(1, 2, 4), acts=(2, 4), options={"in_bits": (4, 2, 1), "hidden": WIDEST}),
+        {"dsp": 0},
+    ),
+}  # fmt: skip
+EPOCHS, FINALISTS, SEEDS = 10, 2, 3
 AUGMENT = "shift"
 
 
@@ -97,49 +113,76 @@ def described(network: Tried, made: Finished) -> dict[str, Any]:
     }
 
 
+def limited(study: Study, network: Tried, limits: Mapping[str, int]) -> dict[str, float]:
+    """The hardware of a trained network of a study with the folding that is the cheapest within limits."""
+    assert network.folder is not None, "a trained network"
+    found = Trials(replace(study.settings, limits=dict(limits))).measured(network.folder, network.accuracy or 0.0)
+    if found.excess:
+        sys.exit(f"number {network.number} does not fit: {found.why}")
+    return {kind: found.hardware[kind] for kind in KINDS}
+
+
 def measure(out: Path) -> None:
-    """Measures all, and keeps the results after each uniform network."""
+    """Measures what is missing, and keeps the results after each search."""
+    settings = {
+        "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS,
+        "augment": AUGMENT, "epochs": EPOCHS, "seeds": SEEDS,
+    }  # fmt: skip
+    kept: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
+    if any(kept.get(name) != value for name, value in settings.items()):
+        kept = {}
+    results = {**settings, "spaces": {}, "rows": {}, **kept}
     study, uniform = uniform_networks(out / "uniform")
-    rows: dict[str, Any] = {name: {"uniform": finished(study, [each])[0]} for name, each in uniform.items()}
-    for name, each in reversed(uniform.items()):
-        rows[name] |= {"finalists": [], "trials": {}}
-        for equal, (kinds, trials, space) in SEARCHES.items():
-            limits = {kind: int(each.hardware[kind]) for kind in kinds}
+    for name, each in uniform.items():
+        if name not in results["rows"]:
+            (made,) = finished(study, [each])
+            results["rows"][name] = {"uniform": made, "finalists": [], "limited": {}, "trials": {}}
+    for equal, search in SEARCHES.items():
+        space = search.space.to_json()
+        for name, each in reversed(uniform.items()):
+            row = results["rows"][name]
+            if equal in row["trials"] and results["spaces"].get(equal) == space:
+                continue
+            if search.limits:
+                row["limited"][equal] = limited(study, each, search.limits)
+            limits = {kind: int(hardware(row, equal)[kind]) for kind in search.kinds}
             try:
-                search = explore(
-                    MODEL, TARGET, out / f"{name}-{'-'.join(kinds)}", space, data=DATA, fps=FPS, trials=trials,
-                    epochs=(SEARCH,), augment=AUGMENT, limits=limits,
+                found = explore(
+                    MODEL, TARGET, out / f"{name}-{equal.replace(',', '').replace(' ', '-')}", search.space, data=DATA,
+                    fps=FPS, trials=search.trials, epochs=(search.epochs,), augment=AUGMENT, limits=limits,
                 )  # fmt: skip
             except UsageError as error:  # none of those that it tried fits
-                print(f"{name}, no more {equal}: {error}")
-                rows[name]["trials"][equal] = str(error)
-                continue
-            trained = [one for one in search.trials if one.state == "trained"]
-            best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
-            states = [one.state for one in search.trials]
-            rows[name]["finalists"] += finished(search, best)
-            rows[name]["trials"][equal] = {state: states.count(state) for state in sorted(set(states))}
-        results = {
-            "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS,
-            "spaces": {equal: space.to_json() for equal, (_, _, space) in SEARCHES.items()},
-            "search": SEARCH, "augment": AUGMENT, "epochs": EPOCHS, "seeds": SEEDS, "rows": rows,
-        }  # fmt: skip
-        FILE.parent.mkdir(exist_ok=True)
+                print(f"{name}, {equal}: {error}")
+                row["trials"][equal] = str(error)
+            else:
+                trained = [one for one in found.trials if one.state == "trained"]
+                best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
+                states = [one.state for one in found.trials]
+                row["finalists"] += finished(found, best)
+                row["trials"][equal] = {state: states.count(state) for state in sorted(set(states))}
+            FILE.parent.mkdir(exist_ok=True)
+            FILE.write_text(f"{json.dumps(results, indent=1)}\n")
+        results["spaces"][equal] = space
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")
 
 
+def hardware(row: Mapping[str, Any], equal: str) -> Mapping[str, float]:
+    """The hardware of a row's uniform network in a comparison."""
+    return row["limited"].get(equal, row["uniform"])
+
+
 def show(results: dict[str, Any]) -> bool:
-    """Prints the comparisons; returns whether every uniform network is beaten by more than the spread, with no more
-    lookup tables."""
+    """Prints the comparisons; returns whether in the last one every uniform network is beaten by more than the
+    spread."""
     columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "LUT, BRAM, DSP", "test %", "more", "> spread"]
-    every, beaten = [each for row in results["rows"].values() for each in row.get("finalists", ())], 0
-    for equal, (kinds, *_) in SEARCHES.items():
+    every, beaten = [each for row in results["rows"].values() for each in row["finalists"]], 0
+    for equal, search in SEARCHES.items():
         rows, beaten = [], 0
         for name, row in results["rows"].items():
-            uniform = row["uniform"]
-            within = [each for each in every if all(each[kind] <= uniform[kind] for kind in kinds)]
+            uniform, most = row["uniform"], hardware(row, equal)
+            within = [each for each in every if all(each[kind] <= most[kind] for kind in search.kinds)]
             best = max(within, key=lambda each: each["validation"], default=None)
-            cells = [name, used(uniform), percent(uniform)]
+            cells = [name, used(most), percent(uniform)]
             if best is None:
                 rows.append([*cells, "-", "-", "-", "-", "no network is as small"])
                 continue
@@ -149,7 +192,7 @@ def show(results: dict[str, Any]) -> bool:
             rows.append([*cells, network(best["params"]), used(best), percent(best), f"{100 * more:+.2f}", verdict])
         report.show(
             f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} "
-            f"frames/s (hardware estimated), {results['seeds']} seeds of {results['epochs']} epochs; no more {equal}",
+            f"frames/s (hardware estimated), {results['seeds']} seeds of {results['epochs']} epochs; {equal}",
             columns,
             rows,
         )
@@ -165,7 +208,7 @@ def network(params: dict[str, Any]) -> str:
     )
 
 
-def used(each: dict[str, Any]) -> str:
+def used(each: Mapping[str, Any]) -> str:
     return ", ".join(f"{each[kind]:,.0f}" for kind in KINDS)
 
 
