@@ -26,6 +26,8 @@ from quant.schemes.scheme import Scheme
 
 DATA_OPTIONS = ("scheme", "input_shape", "classes", "in_range")
 """What a function is given if it has an argument of that name."""
+_BY_NAME = ("weight_widths", "activation_widths", "low_rank", "early_exit")
+"""Options of networks by name, which ``explore`` and ``--early-exit`` give, too."""
 
 
 class OwnNetwork(Network):
@@ -70,7 +72,12 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
     for option in options:
         if option not in named and option not in DATA_OPTIONS and not every:
             known = ", ".join(name for name in named if name not in DATA_OPTIONS) or "none"
-            raise QuantError(f"{source.name} has no option {option!r}: its options are {known}", status=2)
+            named_ones = ", which networks by name have (--list)" if option in _BY_NAME else ""
+            raise QuantError(
+                f"{source.name} has no option {option!r}{named_ones}: its options are {known}; its function may have "
+                "an argument of that name",
+                status=2,
+            )
     given = {"scheme": scheme, **options}
     with _one_line(source):
         made = make(**{name: value for name, value in given.items() if name in named or every})

@@ -133,6 +133,7 @@ BODY = "import torch\nfrom torch import nn\n\ndef make(classes, width=1):\n"
         (f"{BODY}    return nn.Flatten()\n", {}, ("output of shape (2, 64)", "return (2, 10)")),
         (f"{BODY}    return nn.LSTM(8, 10)\n", {}, ("net.py",)),
         (f"{BODY}    return nn.Flatten()\n", {"depth": 3}, ("has no option 'depth': its options are width",)),
+        (f"{BODY}    return nn.Flatten()\n", {"early_exit": 1}, ("'early_exit', which networks by name have", "width")),
     ],
 )
 def test_what_fails_is_one_line(text, options, words, tmp_path):
