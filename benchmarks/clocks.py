@@ -131,7 +131,7 @@ def fit(
         got += [some.kernels[each.variant].at(each.lut) for each in large]
         logic = np.log(logic)
         usual = growth.mean() if kept is None else np.mean([each.growth for each in kept.kernels.values()])
-        return np.concatenate((np.log(grown * got / periods), 0.05 * (logic - logic.mean()), 0.3 * (growth - usual)))
+        return np.concatenate((np.log(grown * got / periods), 0.05 * (logic - logic.mean()), growth - usual))
 
     median = float(np.median(periods[: len(cases)]))
     first = np.array([median, 0.02 * median, median, 0.02 * median] + [0.8 * median] * count)

@@ -19,7 +19,7 @@ from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
 from hw.ir.stream import Stream
 from hw.kernels.constant_matrix import verilog
-from hw.kernels.constant_matrix.adders import bits
+from hw.kernels.constant_matrix.adders import FAST_SHORT, bits
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.plan import Plan
 from hw.kernels.constant_matrix.planner import TERNARY, plan
@@ -262,7 +262,7 @@ class ConstantMatrix(PipelineKernel):
 
     def cost(self, pipeline: Pipeline, family: Family) -> Resources:
         """Cost of one of ``pipeline`` for all positions of a beat."""
-        lut, ff = self.plan.luts(family, pipeline.short), pipeline.register_bits
+        lut, ff = self.plan.luts(family, FAST_SHORT), pipeline.register_bits
         lut += -self.plan.negation_luts(family) if pipeline.raw else self._offset_luts(family)
         return Resources(self.pixels * lut, self.pixels * ff)
 

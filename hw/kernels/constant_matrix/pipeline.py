@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-from hw.kernels.constant_matrix.adders import FAST_SHORT, SHORT, bits
+from hw.kernels.constant_matrix.adders import bits
 from hw.kernels.constant_matrix.plan import Plan, Term
 
 FAR = 5
@@ -43,11 +43,6 @@ class Pipeline:
     def far(self) -> bool:
         """Whether wires set the clock of the layer, so that sums wait."""
         return self.adders_per_stage == 1 and len(self.plan.sums) >= LARGE
-
-    @property
-    def short(self) -> int:
-        """The most bits of an adder without a carry chain, where tables have four inputs."""
-        return FAST_SHORT if self.adders_per_stage == 1 else SHORT
 
     def adjusted(self, row: int) -> bool:
         """Whether an output needs an adder of its own: to negate a sum, or for its offset."""

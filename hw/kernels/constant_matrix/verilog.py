@@ -5,7 +5,7 @@ from textwrap import wrap
 
 from qonnx.core.datatype import BaseDataType
 
-from hw.kernels.constant_matrix.adders import bits, is_short
+from hw.kernels.constant_matrix.adders import FAST_SHORT, bits, is_short
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.plan import Term
 from hw.kernels.shared.pipeline import Stage, named
@@ -105,7 +105,7 @@ class _Module:
         if len(terms) > 2:
             yield from self.cell("bf_ternary_adder", source, width, terms, stage)
             return
-        if self.short and is_short(terms, (each.low, each.high), self.pipeline.short):
+        if self.short and is_short(terms, (each.low, each.high), FAST_SHORT):
             yield from self.cell("bf_short_adder", source, width, terms, stage)
             return
         name, passed = self.name(source), passed_bits(terms)
