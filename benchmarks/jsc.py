@@ -9,6 +9,8 @@ On ECP5 a setting is made by hand, as a folding file can: the small last layer h
 """
 
 import argparse
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -73,6 +75,16 @@ def simulated(graph: Graph, device: Device) -> tuple[int, int]:
     return int(ends[-1] - ends[-2]), int(ends[0] - result.taken[taken][0]) + 1
 
 
+def placed(netlist: Path, device: Device, out: Path, clock_mhz: float) -> dict[int, float]:
+    """Fmax with each seed, whether or not one reaches the clock; as many at a time as there are processors."""
+
+    def one(seed: int) -> dict[int, float]:
+        return place_and_route(netlist, device, out / str(seed), clock_mhz, seeds=(seed,)).tried
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return {seed: mhz for tried in pool.map(one, SEEDS) for seed, mhz in tried.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clock", type=float, default=150.0, help="the clock in MHz that the adders are pipelined for")
@@ -90,10 +102,7 @@ def main() -> None:
             netlist = synthesise(generate(made, device.family), device, folder / target)
             tried: dict[int, float] = {}
             if device.routable and not options.no_place:
-                for seed in SEEDS:  # all, whether or not one reaches the clock
-                    tried |= place_and_route(
-                        netlist.netlist, device, folder / target, options.clock, seeds=(seed,)
-                    ).tried
+                tried = placed(netlist.netlist, device, folder / target, options.clock)
             limit = (
                 f"{LUTS:,} LUT at {CYCLES}"
                 if device.family.name == "xc7"
