@@ -10,6 +10,7 @@ from hw.families.ecp5 import ECP5
 from hw.folding import choose, finn_json
 from hw.ir.graph import Graph
 from hw.ir.kernel import Kernel
+from hw.kernels.constant_matrix.adders import FAST_SHORT
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_network.kernel import ConstantNetwork
@@ -50,9 +51,9 @@ def synthesised(kernel: Kernel, family: Family) -> Resources:
     used = kernel.resources(family)
     if isinstance(kernel, ConstantNetwork):
         pipelines = [step.logic for step in kernel.steps if isinstance(step.logic, Pipeline)]
-        fed = sum(kernel.pixels * each.plan.feeds(family, each.short, not each.raw) for each in pipelines)
+        fed = sum(kernel.pixels * each.plan.feeds(family, FAST_SHORT, not each.raw) for each in pipelines)
     elif isinstance(kernel, ConstantMatrix):
-        fed = kernel.pixels * kernel.plan.feeds(family, kernel.pipeline().short)
+        fed = kernel.pixels * kernel.plan.feeds(family, FAST_SHORT)
     else:
         return used
     return used - Resources(fed)
