@@ -64,7 +64,7 @@ def main() -> None:
     table, rows = resources.whole_networks(options.renew), []
     with TemporaryDirectory() as folder:
         for name in options.network:
-            graph = resources.hardware(name, Path(folder))
+            graph = resources.hardware(name, Path(folder), keep=True)
             for family in (f for f in chosen if f.name in NETWORKS[name].families):
                 made = table.measure(family.name, name, partial(synthesised, name, family, graph))
                 rows.append((made, choose.estimate_resources(graph, family)))

@@ -64,15 +64,19 @@ def whole_networks(renew: bool = False) -> Table[Measured]:
     return Table(FOLDER / "networks.csv", Measured, renew)
 
 
-def hardware(name: str, folder: Path) -> Graph:
+def hardware(name: str, folder: Path, keep: bool = False) -> Graph:
     """A network of ``tests.measured.networks`` with its FIFOs, folded as the model of that time chose for its cycles.
 
     The folding is kept in ``resources/NAME.json``: whatever becomes of the model, the hardware that it is held against
-    is the one that was synthesised.
+    is the one that was synthesised. Where none is kept, the model chooses it now, and ``keep`` says to keep that.
     """
     graph, kept = lower(networks.make(name, folder)), FOLDER / f"{name}.json"
-    if not kept.exists():
+    if kept.exists():
+        table = finn_json.read(kept, graph).table
+    else:
         capacity = find_device("lfe5u-85f").capacity
-        finn_json.save(choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity), kept, graph)
-    connected = insert_width_converters(apply_folding(graph, finn_json.read(kept, graph).table))
+        table = choose.for_cycles(graph, networks.NETWORKS[name].cycles, ECP5, capacity)
+        if keep:
+            finn_json.save(table, kept, graph)
+    connected = insert_width_converters(apply_folding(graph, table))
     return insert_fifos(connected, size_fifos(connected))
