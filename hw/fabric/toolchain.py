@@ -76,6 +76,7 @@ class Toolchain:
         bitstream: suffix of the bitstream.
         cells: cell type in nextpnr's utilisation report -> its resources.
         router_options: arguments of nextpnr for every device.
+        large_options: cells of a netlist, flip-flops included, from which on nextpnr has more arguments, and these.
         pack_options: arguments of the packer for every device.
         output_option: arguments of the packer before the name of the bitstream.
         out_of_context: arguments for a design without pins; None: nextpnr has no such mode for the family, and
@@ -100,6 +101,7 @@ class Toolchain:
     cells: Mapping[str, Resources]
     unpacker: Tool | None = None
     router_options: tuple[str, ...] = ()
+    large_options: tuple[int, tuple[str, ...]] | None = None
     pack_options: tuple[str, ...] = ()
     output_option: tuple[str, ...] = ()
     out_of_context: tuple[str, ...] | None = None
@@ -109,10 +111,12 @@ class Toolchain:
     verify: Callable[[Path, Path], None] | None = None
     missing: Callable[[Device], str] | None = None
 
-    def options(self, device: Device) -> list[str]:
-        """Arguments of nextpnr for a device."""
+    def options(self, device: Device, cells: int) -> list[str]:
+        """Arguments of nextpnr for a device, and a netlist of so many cells."""
         package = ["--package", device.package] if device.package else []
-        return [*device.nextpnr, *package, *(["--speed", device.speed] if device.speed else []), *self.router_options]
+        speed = ["--speed", device.speed] if device.speed else []
+        least, more = self.large_options or (0, ())
+        return [*device.nextpnr, *package, *speed, *self.router_options, *(more if cells >= least else ())]
 
     def count(self, utilisation: Mapping[str, Mapping[str, int]]) -> Resources:
         """Resources of a design from the counts of cells in nextpnr's report."""

@@ -179,8 +179,8 @@ def place_and_route(
     name = netlist.name.removesuffix(".json")
     source = out / f"{name}.routed.json"
     detached = pins is None and tools.out_of_context is None
-    outside = ports.prepare(netlist, source, detached, tools.pads)
-    base = [*tool.command(tools.router), *tools.options(device),
+    outside, cells = ports.prepare(netlist, source, detached, tools.pads)
+    base = [*tool.command(tools.router), *tools.options(device, cells),
             "--json", source.name, "--freq", f"{clock_mhz:g}", "--timing-allow-fail"]  # fmt: skip
     if pins is None and tools.out_of_context:
         base += tools.out_of_context

@@ -73,15 +73,16 @@ def add_pads(module: dict, pads: tuple[str, str]) -> None:
         module["netnames"][f"{name}_pads"] = {"hide_name": 0, "bits": outer, "attributes": {}}
 
 
-def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> dict[str, dict]:
-    """Write ``netlist`` to ``made`` with the ports that nextpnr needs; returns the ports that ``detach`` removed."""
+def prepare(netlist: Path, made: Path, detached: bool, pads: tuple[str, str] | None) -> tuple[dict[str, dict], int]:
+    """Write ``netlist`` to ``made`` with the ports that nextpnr needs; returns the ports that ``detach`` removed, and
+    the number of cells."""
     whole = read_output(netlist)
     (module,) = [m for m in whole["modules"].values() if int(str(m["attributes"].get("top", "0")), 2)]
     ports = detach(module) if detached else {}
     if pads:
         add_pads(module, pads)
     write_text(made, json.dumps(whole), durable=False)
-    return ports
+    return ports, len(module["cells"])
 
 
 def restore(placed: Path, ports: Mapping[str, dict]) -> None:
