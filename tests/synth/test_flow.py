@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,22 @@ def test_place_and_route_keeps_the_best_seed_and_tells_the_critical_path(design:
     with pytest.raises(BitfabricError, match="has no bitstream"):
         nextpnr.pack(hard)
     assert not list(tmp_path.glob("*.seed*"))
+
+
+def test_large_designs_are_placed_with_arguments_of_their_own(design: RtlDesign, tmp_path: Path, monkeypatch) -> None:
+    """Those of the toolchain, by the cells of the netlist that is placed."""
+    device = find_device("lfe5u-25f")
+    made = yosys.synthesise(design, reference_device(ECP5), tmp_path)
+    cells = sum(made.cells.values())
+    for least in (cells, cells + 1):
+        tools = replace(nextpnr.toolchain(device), large_options=(least, ("--placer-heap-timingweight", "31")))
+        monkeypatch.setattr(nextpnr, "toolchain", lambda _, tools=tools: tools)
+        found: list[list[str]] = []
+        monkeypatch.setattr(tool, "run_all", lambda commands, *_, found=found: found.extend(c for c, _ in commands))
+        with pytest.raises(BitfabricError):  # nothing was placed
+            nextpnr.place_and_route(made.netlist, device, tmp_path, 20)
+        assert ("31" in found[0]) == (least == cells)
+        monkeypatch.undo()
 
 
 def test_a_fault_in_the_source_is_one_line_with_the_log(tmp_path: Path) -> None:
