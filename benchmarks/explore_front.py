@@ -1,19 +1,20 @@
 """Searches against networks of one width for all layers, on MNIST, with no more of the hardware.
 
 ``python -m benchmarks.explore_front`` first trains ``tfc`` with the uniform widths w1a1, w2a2, w4a4 and w8a8. For each
-of them three searches (``flows.explore``) follow at the same rate (SEARCHES): one has its estimated lookup tables,
-block RAMs and DSPs as limits, one its lookup tables alone, and one its lookup tables where neither network has DSPs,
-so that all products are in lookup tables. They choose among the widths of the weights of each layer and of each
-activation, the bits of the pixels, and the sizes of the hidden layers, with some trainings of few epochs.
+of them searches (``flows.explore``) follow at the same rate (SEARCHES): one has its estimated lookup tables, block RAMs
+and DSPs as limits, and one its lookup tables alone. For a uniform network with DSPs a third one follows, in which
+neither has any (``--max-dsp 0``), so that all products are in lookup tables. The searches choose among the widths of
+the weights of each layer and of each activation, the bits of the pixels, and the sizes of the hidden layers, with some
+trainings of few epochs; the third one only among the bits of pixels and the sizes, of networks with 4 bits.
 All trainings shift their images at random (AUGMENT): without that the small networks, too, learn their training frames
-by heart, and those with more weights are worth no more.
-The scheme is the same everywhere.
+by heart, and those with more weights are worth no more. The scheme is the same everywhere.
 
-The FINALISTS with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS seeds for
-EPOCHS epochs. Of the finalists of all searches that are within the same limits, that with the best mean on validation
-frames is held against a uniform network. Test frames choose nothing. Ends with status 1 where, without DSPs, a uniform
-network is not beaten by more than the spread. An interrupted call goes on where it was, in ``--out``, and a search
-whose results are kept in ``benchmarks/explore/mnist.json`` is not repeated; ``--table`` only prints them. Needs
+The FINALISTS of a search with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS
+seeds, for as many epochs; in the third search these are more, as its networks are larger. Of the finalists that are
+within the limits and have as many epochs, that with the best mean on validation frames is held against a uniform
+network. Test frames choose nothing. Ends with status 1 where a uniform network is not beaten by more than the spread
+with no more lookup tables, be it with DSPs or without. An interrupted call goes on where it was, in ``--out``, and a
+search whose results are kept in ``benchmarks/explore/mnist.json`` is not repeated; ``--table`` only prints them. Needs
 ``$BITFABRIC_DATA``.
 """
 
@@ -46,18 +47,24 @@ WIDEST: tuple[Any, ...] = (
     [128, 64, 64], [160, 64, 64], [128, 128, 64], [256, 64, 64], [256, 128, 64], [256, 256, 64], [512, 64, 64],
 )  # fmt: skip
 KINDS = ("lut", "bram", "dsp")
+EPOCHS, FINALISTS, SEEDS = 10, 2, 3
 
 
 @dataclass(frozen=True)
 class Search:
     """A search: the kinds of resources of which a network may have no more than the uniform one, the trainings and
-    the epochs of each, the space, and what both networks are limited to."""
+    their epochs, the space, the epochs in full, and what both networks are limited to."""
 
     kinds: tuple[str, ...]
     trials: int
-    epochs: int
+    first: int
     space: Space
+    epochs: int = EPOCHS
     limits: Mapping[str, int] = field(default_factory=dict)
+
+    def concerns(self, uniform: Mapping[str, Any]) -> bool:
+        """Whether the limits exclude the uniform network as it is, or there are none."""
+        return not self.limits or any(uniform[kind] > most for kind, most in self.limits.items())
 
 
 SEARCHES = {
@@ -68,11 +75,9 @@ SEARCHES = {
         ("lut",), 60, 2, Space(bits=(1, 2, 4, 8), acts=(2, 4, 8), options={"in_bits": (8, 4, 2, 1), "hidden": WIDER})
     ),
     "no DSPs, no more LUT": Search(
-        ("lut", "dsp"), 20, 5, Space(bits=(1, 2, 4), acts=(2, 4), options={"in_bits": (4, 2, 1), "hidden": WIDEST}),
-        {"dsp": 0},
+        ("lut", "dsp"), 24, 5, Space(options={"in_bits": (4, 2, 1), "hidden": WIDEST}), 30, {"dsp": 0}
     ),
-}  # fmt: skip
-EPOCHS, FINALISTS, SEEDS = 10, 2, 3
+}
 AUGMENT = "shift"
 
 
@@ -91,10 +96,10 @@ def uniform_networks(out: Path) -> tuple[Study, dict[str, Tried]]:
     return study, found
 
 
-def finished(study: Study, networks: list[Tried]) -> list[dict[str, Any]]:
+def finished(study: Study, networks: list[Tried], epochs: int) -> list[dict[str, Any]]:
     """Trains networks with all seeds, and describes them."""
     made = study.finish(
-        [each.number for each in networks], seeds=SEEDS, epochs=EPOCHS, stop_after=STEPS[0], told=print
+        [each.number for each in networks], seeds=SEEDS, epochs=epochs, stop_after=STEPS[0], told=print
     )  # fmt: skip
     return [described(*each) for each in zip(networks, made, strict=True)]
 
@@ -125,8 +130,7 @@ def limited(study: Study, network: Tried, limits: Mapping[str, int]) -> dict[str
 def measure(out: Path) -> None:
     """Measures what is missing, and keeps the results after each search."""
     settings = {
-        "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS,
-        "augment": AUGMENT, "epochs": EPOCHS, "seeds": SEEDS,
+        "model": MODEL, "data": DATA, "target": TARGET, "fps": FPS, "augment": AUGMENT, "seeds": SEEDS,
     }  # fmt: skip
     kept: dict[str, Any] = json.loads(FILE.read_text()) if FILE.exists() else {}
     if any(kept.get(name) != value for name, value in settings.items()):
@@ -135,77 +139,79 @@ def measure(out: Path) -> None:
     study, uniform = uniform_networks(out / "uniform")
     for name, each in uniform.items():
         if name not in results["rows"]:
-            (made,) = finished(study, [each])
-            results["rows"][name] = {"uniform": made, "finalists": [], "limited": {}, "trials": {}}
+            (made,) = finished(study, [each], EPOCHS)
+            results["rows"][name] = {"uniform": made, "searches": {}}
     for equal, search in SEARCHES.items():
         space = search.space.to_json()
         for name, each in reversed(uniform.items()):
             row = results["rows"][name]
-            if equal in row["trials"] and results["spaces"].get(equal) == space:
+            known = equal in row["searches"] and results["spaces"].get(equal) == space
+            if known or not search.concerns(row["uniform"]):
                 continue
+            found: dict[str, Any] = {"uniform": row["uniform"], "epochs": search.epochs, "finalists": []}
             if search.limits:
-                row["limited"][equal] = limited(study, each, search.limits)
-            limits = {kind: int(hardware(row, equal)[kind]) for kind in search.kinds}
+                (made,) = finished(study, [each], search.epochs)
+                found["uniform"] = made | limited(study, each, search.limits)
+            limits = {kind: int(found["uniform"][kind]) for kind in search.kinds}
             try:
-                found = explore(
+                tried = explore(
                     MODEL, TARGET, out / f"{name}-{equal.replace(',', '').replace(' ', '-')}", search.space, data=DATA,
-                    fps=FPS, trials=search.trials, epochs=(search.epochs,), augment=AUGMENT, limits=limits,
+                    fps=FPS, trials=search.trials, epochs=(search.first,), augment=AUGMENT, limits=limits,
                 )  # fmt: skip
             except UsageError as error:  # none of those that it tried fits
                 print(f"{name}, {equal}: {error}")
-                row["trials"][equal] = str(error)
+                found["trials"] = str(error)
             else:
-                trained = [one for one in found.trials if one.state == "trained"]
+                trained = [one for one in tried.trials if one.state == "trained"]
                 best = sorted(trained, key=lambda one: (-(one.accuracy or 0.0), one.number))[:FINALISTS]
-                states = [one.state for one in found.trials]
-                row["finalists"] += finished(found, best)
-                row["trials"][equal] = {state: states.count(state) for state in sorted(set(states))}
+                states = [one.state for one in tried.trials]
+                found["finalists"] = finished(tried, best, search.epochs)
+                found["trials"] = {state: states.count(state) for state in sorted(set(states))}
+            row["searches"][equal] = found
             FILE.parent.mkdir(exist_ok=True)
             FILE.write_text(f"{json.dumps(results, indent=1)}\n")
         results["spaces"][equal] = space
         FILE.write_text(f"{json.dumps(results, indent=1)}\n")
 
 
-def hardware(row: Mapping[str, Any], equal: str) -> Mapping[str, float]:
-    """The hardware of a row's uniform network in a comparison."""
-    return row["limited"].get(equal, row["uniform"])
-
-
 def show(results: dict[str, Any]) -> bool:
-    """Prints the comparisons; returns whether in the last one every uniform network is beaten by more than the
-    spread."""
+    """Prints the comparisons; returns whether every uniform network is beaten by more than the spread with no more
+    lookup tables, be it with DSPs or without."""
     columns = ["uniform", "LUT, BRAM, DSP", "test %", "searched", "LUT, BRAM, DSP", "test %", "more", "> spread"]
-    every, beaten = [each for row in results["rows"].values() for each in row["finalists"]], 0
+    every = [search for row in results["rows"].values() for search in row["searches"].values()]
+    beaten = set()
     for equal, search in SEARCHES.items():
-        rows, beaten = [], 0
+        rows = []
         for name, row in results["rows"].items():
-            uniform, most = row["uniform"], hardware(row, equal)
-            within = [each for each in every if all(each[kind] <= most[kind] for kind in search.kinds)]
+            if (found := row["searches"].get(equal)) is None:
+                continue
+            uniform = found["uniform"]
+            finalists = [each for one in every if one["epochs"] == search.epochs for each in one["finalists"]]
+            within = [each for each in finalists if all(each[kind] <= uniform[kind] for kind in search.kinds)]
             best = max(within, key=lambda each: each["validation"], default=None)
-            cells = [name, used(most), percent(uniform)]
+            cells = [name, used(uniform), percent(uniform)]
             if best is None:
                 rows.append([*cells, "-", "-", "-", "-", "no network is as small"])
                 continue
             more, noise = best["mean"] - uniform["mean"], max(best["spread"], uniform["spread"])
-            beaten += more > noise
+            if more > noise and "bram" not in search.kinds:
+                beaten.add(name)
             verdict = "yes" if more > noise else "no"
             rows.append([*cells, network(best["params"]), used(best), percent(best), f"{100 * more:+.2f}", verdict])
         report.show(
             f"{results['model'].partition('-')[0]}, {results['data']}, {results['target']} at {results['fps']:,} "
-            f"frames/s (hardware estimated), {results['seeds']} seeds of {results['epochs']} epochs; {equal}",
+            f"frames/s (hardware estimated), {results['seeds']} seeds of {search.epochs} epochs; {equal}",
             columns,
             rows,
         )
-    return beaten == len(UNIFORM)
+    return beaten == set(results["rows"])
 
 
 def network(params: dict[str, Any]) -> str:
     kinds = {kind: " ".join(str(value) for name, value in params.items() if name.startswith(f"{kind}."))
              for kind in ("bits", "acts")}  # fmt: skip
-    return (
-        f"{params['option.hidden']}, {params['option.in_bits']}-bit pixels, weights {kinds['bits']}, "
-        f"activations {kinds['acts']}"
-    )
+    widths = f"weights {kinds['bits']}, activations {kinds['acts']}" if kinds["bits"] else MODEL.partition("-")[2]
+    return f"{params['option.hidden']}, {params['option.in_bits']}-bit pixels, {widths}"
 
 
 def used(each: Mapping[str, Any]) -> str:
