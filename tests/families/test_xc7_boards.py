@@ -84,7 +84,7 @@ def test_what_is_missing_is_named_one_after_the_other(bare: Path, monkeypatch: p
 def test_the_command_lines_are_those_of_nextpnr_and_project_x_ray(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(toolchain.VARIABLE, str(bare / "db"))
     root = database(bare / "db")
-    assert toolchain.TOOLCHAIN.options(ARTY) == ["--device", "xc7a35tcsg324-1"]
+    assert toolchain.TOOLCHAIN.options(ARTY, 1000) == ["--device", "xc7a35tcsg324-1"]
     assert toolchain.TOOLCHAIN.packing is not None
     (frames, first), (bits, second) = toolchain.TOOLCHAIN.packing(ARTY, "image.fasm", "image.new.bit")
     assert [frames.name, *first] == [

@@ -121,7 +121,7 @@ def test_the_packers_message_becomes_layers_and_a_rate_that_fits(small, tmp_path
 
     monkeypatch.setattr(tool, "run_all", full)
     monkeypatch.setattr(nextpnr.tool, "command", lambda tools: ["nextpnr"])
-    monkeypatch.setattr(nextpnr.ports, "prepare", lambda netlist, source, detached, pads: source.write_text("{}"))
+    monkeypatch.setattr(nextpnr.ports, "prepare", lambda netlist, source, *_: (source.write_text("{}"), 1000))
     plan = Plan(Model.open(small / "model.onnx"), BuildConfig("ice40up5k", fps=1e6))
     made = SimpleNamespace(
         image=None, clock_mhz=40.0, device=plan.device, folder=tmp_path, hardware=plan.point.hardware
