@@ -2,15 +2,16 @@
 
 ``python -m benchmarks.explore_front`` first trains ``tfc`` with the uniform widths w1a1, w2a2, w4a4 and w8a8. For each
 of them searches (``flows.explore``) follow at the same rate (SEARCHES): one has its estimated lookup tables, block RAMs
-and DSPs as limits, and one its lookup tables alone. For a uniform network with DSPs a third one follows, in which
-neither has any (``--max-dsp 0``), so that all products are in lookup tables. The searches choose among the widths of
-the weights of each layer and of each activation, the bits of the pixels, and the sizes of the hidden layers, with some
-trainings of few epochs; the third one only among the bits of pixels and the sizes, of networks with 4 bits.
+and DSPs as limits, one its lookup tables alone, and one as well, trained longer. For a uniform network with DSPs
+another one follows, in which neither has any (``--max-dsp 0``), so that all products are in lookup tables. The searches
+choose among the widths of the weights of each layer and of each activation, the bits of the pixels, and the sizes of
+the hidden layers, with some trainings of few epochs; the last one only among the bits of pixels and the sizes, of
+networks with 4 bits.
 All trainings shift their images at random (AUGMENT): without that the small networks, too, learn their training frames
 by heart, and those with more weights are worth no more. The scheme is the same everywhere.
 
 The FINALISTS of a search with the best accuracy on validation frames, and the uniform networks, are trained with SEEDS
-seeds, for as many epochs; in the third search these are more, as its networks are larger. Of the finalists that are
+seeds, for as many epochs; in the last two searches these are more. Of the finalists that are
 within the limits and have as many epochs, that with the best mean on validation frames is held against a uniform
 network. Test frames choose nothing. Ends with status 1 where a uniform network is not beaten by more than the spread
 with no more lookup tables, be it with DSPs or without. An interrupted call goes on where it was, in ``--out``, and a
@@ -46,6 +47,7 @@ WIDER: tuple[Any, ...] = (*HIDDEN, [128, 128, 64], [160, 64, 64], [256, 64, 64],
 WIDEST: tuple[Any, ...] = (
     [128, 64, 64], [160, 64, 64], [128, 128, 64], [256, 64, 64], [256, 128, 64], [256, 256, 64], [512, 64, 64],
 )  # fmt: skip
+SMALLER: tuple[Any, ...] = ([128, 64, 64], [128, 64], [160, 64])
 KINDS = ("lut", "bram", "dsp")
 EPOCHS, FINALISTS, SEEDS = 10, 2, 3
 
@@ -73,6 +75,9 @@ SEARCHES = {
     ),
     "no more LUT": Search(
         ("lut",), 60, 2, Space(bits=(1, 2, 4, 8), acts=(2, 4, 8), options={"in_bits": (8, 4, 2, 1), "hidden": WIDER})
+    ),
+    "no more LUT, trained longer": Search(
+        ("lut",), 16, 5, Space(bits=(2, 4), acts=(2, 4), options={"in_bits": (2,), "hidden": SMALLER}), 30
     ),
     "no DSPs, no more LUT": Search(
         ("lut", "dsp"), 24, 5, Space(options={"in_bits": (4, 2, 1), "hidden": WIDEST}), 30, {"dsp": 0}
@@ -149,9 +154,10 @@ def measure(out: Path) -> None:
             if known or not search.concerns(row["uniform"]):
                 continue
             found: dict[str, Any] = {"uniform": row["uniform"], "epochs": search.epochs, "finalists": []}
+            if search.epochs != EPOCHS:
+                (found["uniform"],) = finished(study, [each], search.epochs)
             if search.limits:
-                (made,) = finished(study, [each], search.epochs)
-                found["uniform"] = made | limited(study, each, search.limits)
+                found["uniform"] = found["uniform"] | limited(study, each, search.limits)
             limits = {kind: int(found["uniform"][kind]) for kind in search.kinds}
             try:
                 tried = explore(
