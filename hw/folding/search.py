@@ -1,13 +1,6 @@
 """Exact search for the cheapest and for the fastest folding of a graph under the resource model.
 
-Every node is a variable. Its values are the lanes of its ports in its legal foldings; a value has the cost of the
-cheapest folding with these lanes, and every edge has the cost of the width converters between its ends. A convolution
-may have several forms (``hw.passes.columns``), each of both of its kernels; they count as different lanes of the edge
-between, and no converter leads from one to another. Variable elimination (``hw.folding.elimination``) finds the minimum
-of the sum; a residual block needs tables over two nodes. If the result exceeds the budget of a resource, the resources
-get prices (Lagrangian relaxation; Everett, 1963): no folding within the budget costs less than the cheapest one at any
-prices, what the budget is worth at them left out. Mostly one is found that costs no more. Otherwise an integer program
-(``hw.folding.program``) finds the minimum among the foldings that this bound does not exclude.
+``hw.folding.solver`` finds the foldings of nodes; here are the questions that are asked of them.
 
 Foldings whose cost takes long to compute have a bound of it at first (``Kernel.least_resources``). Where a result
 contains some, the cost of one is computed, and the search begins again: what holds with lower bounds of what was not
@@ -24,30 +17,22 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import permutations
 from math import ceil
 
 import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.folding.elimination import Factor, minima, minimise
-from hw.folding.program import PROHIBITIVE, Options, dearest, prices, solve
+from hw.folding.solver import ROUNDING, Solver
 from hw.folding.tables import CLOCK_MHZ, Foldings, FoldingTables, may_save_dsps, vector
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.ir.verdicts import branches, shares
 
-PRICES = 24
-"""Prices of resources that are tried before an integer program is solved."""
-CROSSED, CROSSINGS = 8, 12
-"""Foldings that are crossed before an integer program is solved, and how often."""
 UNLIMITED = 1 << 40
 """A resource of a budget that has no limit on it."""
 DSP = 3
 """Place of the DSP blocks in an array of resources."""
-ROUNDING = 1e-9
-"""Rounding error of costs as shares of a limit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +107,7 @@ class Search:
         # What is minimised: the cost, without DSP blocks where there are kernels that save them.
         second = self.tables.saving_dsps and family.dsp_bits is not None
         self.minimised = self.weights * (np.arange(len(self.weights)) != DSP) if second else self.weights
+        self._solver = Solver(self.nodes, self.edges, self.minimised)
         self._may_save_dsps = saving_dsps and not second
         self._known: dict[tuple[int, Resources | None], Choice | None] = {}
         self._known_feasible: dict[tuple[int, Resources], bool] = {}
@@ -193,57 +179,7 @@ class Search:
     def _cheapest(self, cycles: int, budget: Resources | None) -> list[int] | None:
         if cycles < self.min_interval[0]:
             return None
-        limit = np.full(len(self.weights), np.inf) if budget is None else self._limit(budget)
-        picked = self._eliminated(cycles, self.minimised)
-        if picked is None:
-            return self._programmed(cycles, limit, self.minimised)
-        used = self._used(picked)
-        if (used <= limit).all():
-            return picked
-        for scarce in np.flatnonzero(used > limit):
-            # In most such cases no folding fits one of the resources, even with that resource alone as the cost.
-            leanest = self._eliminated(cycles, np.eye(len(limit))[scarce])
-            if leanest and self._used(leanest)[scarce] > limit[scarce]:
-                return None
-        return self._cheapest_within(cycles, limit)
-
-    def _cheapest_within(self, cycles: int, limit: np.ndarray) -> list[int] | None:
-        """The cheapest folding of at most ``cycles`` cycles per frame within ``limit``, by prices of the resources."""
-        bounded = np.flatnonzero(np.isfinite(limit))
-        worth = np.where(limit > 0, limit, 1)[bounded]
-        found: list[list[int]] = []
-        costs: list[float] = []
-        excess: list[np.ndarray] = []
-        best, least, bound = None, np.inf, -np.inf
-        asked = at = np.zeros(len(bounded))
-        for _ in range(PRICES):
-            picked = self._eliminated(cycles, self._at(asked, bounded, worth))
-            if picked is None:
-                return self._programmed(cycles, limit, self.minimised)
-            used = self._used(picked)
-            found.append(picked)
-            costs.append(float(used @ self.minimised))
-            excess.append((used - limit)[bounded] / worth)
-            if (used <= limit).all() and costs[-1] < least:
-                best, least = picked, costs[-1]
-            if (value := costs[-1] + float(asked @ excess[-1])) > bound:
-                bound, at = value, asked
-            if bound >= least * (1 - ROUNDING):
-                return best
-            asked, most = prices(np.array(costs), np.array(excess))
-            if most <= bound * (1 + ROUNDING):
-                break
-        if best is None and (best := self._crossed(found, limit)) is None:
-            return self._programmed(cycles, limit, self.minimised)
-        weights = self._at(at, bounded, worth)
-        least = float(self._used(best) @ self.minimised) + float(at @ (limit[bounded] / worth))
-        return self._programmed(cycles, limit, self.minimised, most=(weights, least * (1 + ROUNDING))) or best
-
-    def _at(self, asked: np.ndarray, bounded: np.ndarray, worth: np.ndarray) -> np.ndarray:
-        """The cost of one unit of each resource at the prices ``asked`` for the ``bounded`` ones."""
-        weights = self.minimised.astype(float)
-        weights[bounded] += asked / worth
-        return weights
+        return self._solver.cheapest(cycles, self._limit(budget))
 
     def fastest(self, budget: Resources, cycles: int = 0) -> Choice | None:
         """The folding with the minimum interval of at least ``cycles`` within ``budget``; the cheapest of several.
@@ -305,147 +241,30 @@ class Search:
             if self._saving is None:
                 fits = self._some_fits(cycles, limit)
             else:
-                fits = self._fitting(cycles, limit, known=True) is not None or self._saving._feasible(cycles, budget)
+                known = self._solver.fitting(cycles, limit, known=True)
+                fits = known is not None or self._saving._feasible(cycles, budget)
             self._known_feasible[cycles, budget] = fits
         return self._known_feasible[cycles, budget]
 
     def _some_fits(self, cycles: int, limit: np.ndarray) -> bool:
         """Whether a folding of at most ``cycles`` cycles per frame is within ``limit``. Costs that are not known yet
         are computed only where no folding of known cost fits."""
-        while (fitting := self._fitting(cycles, limit)) is not None:
-            if not self._bounded(fitting) or self._fitting(cycles, limit, known=True) is not None:
+        while (fitting := self._solver.fitting(cycles, limit)) is not None:
+            if not self._bounded(fitting) or self._solver.fitting(cycles, limit, known=True) is not None:
                 return True
             self._priced(fitting)
         return False
 
-    def _fitting(self, cycles: int, limit: np.ndarray, known: bool = False) -> list[int] | None:
-        """A folding of at most ``cycles`` cycles per frame within ``limit``, of ``known`` costs only if so asked.
-
-        Prices of the resources give an answer where the folding that is cheapest at them is within the limit, or costs
-        more than the limit. The next prices are those at which the foldings so far exceed the limit most. Where a
-        mixture of these is within the limit, no prices give an answer: foldings that take some layers from one and the
-        others from another are tried, and then an integer program looks for any folding.
-        """
-        bounded = np.flatnonzero(np.isfinite(limit))
-        worth = np.where(limit > 0, limit, 1)[bounded]
-        prices = np.full(len(bounded), 1 / len(bounded))
-        found: list[list[int]] = []
-        excess: list[np.ndarray] = []
-        for _ in range(PRICES):
-            weights = np.zeros(len(limit))
-            weights[bounded] = prices / worth
-            picked = self._eliminated(cycles, weights, known)
-            if picked is None:
-                break
-            used = self._used(picked)
-            if (used <= limit).all():
-                return picked
-            found.append(picked)
-            excess.append((used - limit)[bounded] / worth)
-            if prices @ excess[-1] > ROUNDING:
-                return None
-            prices, least = dearest(np.array(excess))
-            if least <= ROUNDING:
-                break
-        return self._crossed(found, limit) or self._programmed(cycles, limit, np.zeros(len(limit)), known)
-
-    def _crossed(self, found: Sequence[Sequence[int]], limit: np.ndarray) -> list[int] | None:
-        """A folding within ``limit`` that takes its first layers from one of these foldings, and the others from
-        another; or from the best of those, and so on for a few times."""
-        worth = np.where(limit > 0, limit, 1)
-
-        def excess(used: np.ndarray) -> np.ndarray:
-            return np.max((used - limit) / worth, axis=-1)
-
-        pool = sorted(map(list, found), key=lambda each: excess(self._used(each)))[:CROSSED]
-        pairs = list(permutations(pool, 2))
-        for _ in range(CROSSINGS if pairs else 0):
-            tried = [excess(self._spliced(*pair)) for pair in pairs]
-            best = min(range(len(pairs)), key=lambda i: tried[i].min())
-            (first, second), at = pairs[best], int(tried[best].argmin())
-            spliced = [*first[:at], *second[at:]]
-            if tried[best].min() <= 0:
-                return spliced
-            if spliced in pool:
-                return None
-            pairs = [pair for each in pool for pair in ((each, spliced), (spliced, each))]
-            pool.append(spliced)
-        return None
-
-    def _spliced(self, first: Sequence[int], second: Sequence[int]) -> np.ndarray:
-        """By k (0 to the number of nodes) the resources of the folding that has the first k nodes of ``first`` and the
-        others of ``second``."""
-        total = np.zeros((len(self.nodes) + 1, len(self.weights)))
-        for i, node in enumerate(self.nodes):
-            total[: i + 1] += node.used[second[i]]
-            total[i + 1 :] += node.used[first[i]]
-        for e in self.edges:
-            writer, reader = self.nodes[e.writer].group, self.nodes[e.reader].group
-            before, after = e.produced[writer[first[e.writer]]], e.produced[writer[second[e.writer]]]
-            new, old = e.consumed[reader[first[e.reader]]], e.consumed[reader[second[e.reader]]]
-            total[: e.writer + 1] += e.used[after, old]
-            total[e.writer + 1 : e.reader + 1] += e.used[before, old]
-            total[e.reader + 1 :] += e.used[before, new]
-        return total
-
-    def _limit(self, budget: Resources) -> np.ndarray:
-        """A budget as an array, with the limit on logic cells where it has one on lookup tables."""
+    def _limit(self, budget: Resources | None) -> np.ndarray:
+        """A budget as an array, with the limit on logic cells where it has one on lookup tables; None: no limits."""
         limit = np.full(len(self.weights), np.inf)
-        limit[:4], limit[4:] = vector(budget), self.most_cells if budget.lut < UNLIMITED else np.inf
+        if budget is not None:
+            limit[:4], limit[4:] = vector(budget), self.most_cells if budget.lut < UNLIMITED else np.inf
         return limit
-
-    def _factors(self, best: Sequence[np.ndarray], weights: np.ndarray) -> tuple[list[Factor], list[int]]:
-        """The costs of nodes by their row of lanes, which are the ``best`` ones, and of edges; and the rows of each."""
-        factors: list[Factor] = [((i,), costs) for i, costs in enumerate(best)]
-        factors += [((e.writer, e.reader), e.cost(weights)) for e in self.edges]
-        return factors, [len(costs) for costs in best]
-
-    def _eliminated(self, cycles: int, weights: np.ndarray, known: bool = False) -> list[int] | None:
-        found = [node.cheapest(cycles, weights, known) for node in self.nodes]
-        best = minimise(*self._factors([costs for costs, _ in found], weights))
-        if best is None:
-            return None
-        picked = [int(of[value]) for (_, of), value in zip(found, best, strict=True)]
-        return None if self._used(picked).max() >= PROHIBITIVE else picked
-
-    def _promising(self, cycles: int, weights: np.ndarray, most: float) -> list[np.ndarray]:
-        """By node, whether each of its foldings can be part of one of at most ``cycles`` cycles per frame that costs no
-        more than ``most``."""
-        best = [node.cheapest(cycles, weights)[0] for node in self.nodes]
-        least = minima(*self._factors(best, weights))
-        assert least is not None, "the tables were small enough for the bound"
-        with np.errstate(invalid="ignore"):  # infinite costs of rows without an eligible folding
-            return [
-                node.used @ weights <= most - (whole - own)[node.group]
-                for node, whole, own in zip(self.nodes, least, best, strict=True)
-            ]
-
-    def _programmed(
-        self, cycles: int, budget: np.ndarray, weights: np.ndarray, known: bool = False,
-        most: tuple[np.ndarray, float] | None = None,
-    ) -> list[int] | None:  # fmt: skip
-        """The cheapest folding within ``budget``, by an integer program. ``most``: only foldings of nodes that can be
-        part of one which costs at most so much at these weights."""
-        fast = [np.flatnonzero(node.eligible(cycles, known)) for node in self.nodes]
-        if most is not None:
-            promising = self._promising(cycles, *most)
-            fast = [of[which[of]] for of, which in zip(fast, promising, strict=True)]
-        if not all(len(of) for of in fast):
-            return None
-        options = [Options(node.used[of], node.group[of]) for node, of in zip(self.nodes, fast, strict=True)]
-        picked = solve(options, self.edges, weights, budget)
-        return None if picked is None else [int(of[i]) for of, i in zip(fast, picked, strict=True)]
-
-    def _used(self, picked: Sequence[int]) -> np.ndarray:
-        """The resources of these foldings, and their logic cells where they are limited."""
-        chosen = list(zip(self.nodes, picked, strict=True))
-        rows = [node.group[i] for node, i in chosen]
-        between = (e.used[e.produced[rows[e.writer]], e.consumed[rows[e.reader]]] for e in self.edges)
-        return np.asarray(sum(node.used[i] for node, i in chosen) + sum(between))
 
     def _choice(self, picked: Sequence[int]) -> Choice:
         chosen = list(zip(self.nodes, picked, strict=True))
-        used = self._used(picked)
+        used = self._solver.used(picked)
         named = zip(self.names, chosen, strict=True)
         return Choice(
             {name: node.foldings[i] for name, (node, i) in named if len(node.foldings) > 1 or node.foldings[i].tunable},

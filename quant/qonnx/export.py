@@ -29,12 +29,13 @@ from quant.files import replacing
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network, integer_type
 from quant.qonnx.calls import Running, call_once, outputs_of
+from quant.qonnx.exportable import Exportable
 from quant.qonnx.float64 import QUANTIZERS
 from quant.qonnx.handlers import PLACE, Manager, prepare
 from quant.qonnx.module_names import scopes, state_scopes
 from quant.qonnx.operators import check_modules, check_operators
 from quant.qonnx.verify import Verification, verify
-from quant.qonnx.windows import Exportable, with_explicit_windows
+from quant.qonnx.windows import with_explicit_windows
 from quant.schemes.scheme import Scheme
 from quant.transforms import Transform
 

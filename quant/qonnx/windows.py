@@ -1,50 +1,13 @@
-"""Windows of layers in the form that every reader of a file agrees on, and functions that PyTorch's exporter lacks."""
+"""Windows of layers in the form that every reader of a file agrees on."""
 
+from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import onnx
-import torch
 from onnx import helper
 from qonnx.core.modelwrapper import ModelWrapper
 from qonnx.transformation.infer_shapes import InferShapes
-from torch.nn import functional
-from torch.overrides import TorchFunctionMode
-
-_ADAPTIVE = {getattr(functional, f"adaptive_{kind}_pool{axes}d"): axes for kind in ("avg", "max") for axes in (1, 2, 3)}
-
-
-class Exportable(TorchFunctionMode):
-    """Within it, functions are called in a form that PyTorch's exporter writes, or refused with a remedy.
-
-    The exporter knows no ``channel_shuffle``, leaves ``divisor_override`` out, and has no adaptive pools whose windows
-    differ. Raises ValueError for the last two.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        given = kwargs or {}
-        if func is torch.channel_shuffle:
-            return _shuffled(*args, **given)
-        if func in (functional.avg_pool2d, functional.avg_pool3d) and (
-            given.get("divisor_override") or (len(args) > 6 and args[6])
-        ):
-            raise ValueError("divisor_override: leave it out, and multiply by window / divisor behind the pool")
-        if func in _ADAPTIVE:
-            _check_adaptive(_ADAPTIVE[func], *args, **given)
-        return func(*args, **given)
-
-
-def _shuffled(x: torch.Tensor, groups: int) -> torch.Tensor:
-    sizes = [int(each) for each in x.shape[1:]]
-    apart = x.reshape(-1, groups, sizes[0] // groups, *sizes[1:])
-    return apart.transpose(1, 2).reshape(-1, *sizes)
-
-
-def _check_adaptive(axes: int, x: torch.Tensor, output_size: Any, *_: Any, **__: Any) -> None:
-    sizes = [int(each) for each in x.shape[-axes:]]
-    wanted = output_size if isinstance(output_size, tuple | list) else (output_size,) * axes
-    if any(want is not None and size % int(want) for size, want in zip(sizes, wanted, strict=True)):
-        have, want = (" x ".join(map(str, each)) for each in (sizes, wanted))
-        raise ValueError(f"its windows of {have} to {want} differ in size: ask for sizes that divide the input's")
 
 
 def with_explicit_windows(wrapper: ModelWrapper) -> ModelWrapper:
@@ -55,6 +18,8 @@ def with_explicit_windows(wrapper: ModelWrapper) -> ModelWrapper:
     """
     while any(_pads_same(node) or _starts_inside(node, wrapper) for node in wrapper.graph.node):
         del wrapper.graph.value_info[:]
+        for output in wrapper.graph.output:
+            output.type.tensor_type.ClearField("shape")
         wrapper = wrapper.transform(InferShapes())
     return wrapper
 
@@ -67,7 +32,7 @@ def _pads_same(node: onnx.NodeProto) -> bool:
     taps = given["kernel_shape"]
     steps = given.get("dilations", [1] * len(taps))
     totals = [step * (count - 1) for step, count in zip(steps, taps, strict=True)]
-    _replace(node, "auto_pad", pads=[*(total // 2 for total in totals), *(total - total // 2 for total in totals)])
+    _replace(node, ("auto_pad",), pads=[*(total // 2 for total in totals), *(total - total // 2 for total in totals)])
     return True
 
 
@@ -77,29 +42,45 @@ def _starts_inside(node: onnx.NodeProto, wrapper: ModelWrapper) -> bool:
     if node.op_type not in ("MaxPool", "AveragePool") or not given.get("ceil_mode"):
         return False
     taps = given["kernel_shape"]
-    ones = [1] * len(taps)
+    ones, axes = [1] * len(taps), len(taps)
     sizes = wrapper.get_tensor_shape(node.input[0])[2:]
-    pads = given.get("pads", [0] * 2 * len(taps))
-    inside, ends = True, []
+    pads = given.get("pads", [0] * 2 * axes)
+    inside, beyond = True, []  # beyond: by axis, what the last window reads behind the pads
     for axis, size in enumerate(sizes):
-        stride, before, end = given.get("strides", ones)[axis], pads[axis], pads[len(taps) + axis]
+        stride, before, end = given.get("strides", ones)[axis], pads[axis], pads[axes + axis]
         reach = given.get("dilations", ones)[axis] * (taps[axis] - 1) + 1
         count = -(-(size + before + end - reach) // stride) + 1
         if (count - 1) * stride >= size + before:
             inside, count = False, count - 1
-        ends.append(max(0, (count - 1) * stride + reach - size - before))
+        beyond.append(max(0, (count - 1) * stride + reach - size - before - end))
     if inside:
         return False
-    _replace(node, "ceil_mode", pads=[*pads[: len(taps)], *ends])
+    if given.get("count_include_pad") and any(beyond):
+        # The pads count in the divisor, and what is behind them does not: so the pads become elements.
+        _pad_before(node, wrapper, pads)
+        _replace(node, ("ceil_mode", "count_include_pad"), pads=[*(0 for _ in taps), *beyond])
+    else:
+        ends = [end + more for end, more in zip(pads[axes:], beyond, strict=True)]
+        _replace(node, ("ceil_mode",), pads=[*pads[:axes], *ends])
     return True
+
+
+def _pad_before(node: onnx.NodeProto, wrapper: ModelWrapper, pads: list[int]) -> None:
+    """Inserts a Pad with zeros before a node."""
+    axes = len(pads) // 2
+    widths, padded = wrapper.make_new_valueinfo_name(), f"{node.output[0]}_padded"
+    wrapper.set_initializer(widths, np.array([0, 0, *pads[:axes], 0, 0, *pads[axes:]], np.int64))
+    made = helper.make_node("Pad", [node.input[0], widths], [padded], name=f"{node.name}_Pad")
+    wrapper.graph.node.insert(list(wrapper.graph.node).index(node), made)
+    node.input[0] = padded
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
 
 
-def _replace(node: onnx.NodeProto, name: str, pads: list[int]) -> None:
-    """Replaces the attribute ``name``, and pads, by these pads."""
-    kept = [each for each in node.attribute if each.name not in (name, "pads")]
+def _replace(node: onnx.NodeProto, names: Collection[str], pads: list[int]) -> None:
+    """Replaces the attributes ``names``, and pads, by these pads."""
+    kept = [each for each in node.attribute if each.name not in {*names, "pads"}]
     del node.attribute[:]
     node.attribute.extend([*kept, helper.make_attribute("pads", pads)])

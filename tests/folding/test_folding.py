@@ -10,7 +10,7 @@ from hw.fabric.resources import Resources
 from hw.families import families, spec_of
 from hw.families.ecp5 import ECP5
 from hw.families.ice40 import ICE40
-from hw.folding import choose, elimination, finn_json, program, search
+from hw.folding import choose, elimination, finn_json, program, solver
 from hw.folding.choose import estimate_resources, for_budget, for_cycles
 from hw.folding.search import Search
 from hw.folding.tables import choices
@@ -209,7 +209,7 @@ def test_few_foldings_are_left_to_the_integer_program(monkeypatch):
         asked.append(sum(len(node.used) for node in options))
         return program.solve(options, *rest)
 
-    monkeypatch.setattr(search, "solve", recorded)
+    monkeypatch.setattr(solver, "solve", recorded)
     free = Search(graph, ECP5, DEVICE)
     at_most = free.cheapest(2000).used
     every = sum(int(node.eligible(2000).sum()) for node in free.nodes)
@@ -221,8 +221,8 @@ def test_few_foldings_are_left_to_the_integer_program(monkeypatch):
         choice = bounded.cheapest(2000, budget)
         # The same with all foldings.
         limit = np.array([*vars(budget).values()])
-        picked = bounded._programmed(2000, limit, bounded.weights)
-        assert choice.cost == pytest.approx(float(bounded._used(picked) @ bounded.weights))
+        picked = bounded._solver.programmed(2000, limit, bounded.weights)
+        assert choice.cost == pytest.approx(float(bounded._solver.used(picked) @ bounded.weights))
         assert asked.pop() == every
         assert all(each < 0.1 * every for each in asked)
         asked.clear()

@@ -108,6 +108,7 @@ WINDOWS = {
     "a window in the padding": (nn.MaxPool2d(2, 2, padding=1, ceil_mode=True), (3, 7, 9)),
     "its average": (nn.AvgPool2d(2, 2, padding=1, ceil_mode=True), (3, 7, 9)),
     "without the padding": (nn.AvgPool2d(2, 2, padding=1, ceil_mode=True, count_include_pad=False), (3, 7, 9)),
+    "its average, and beyond the padding": (nn.AvgPool2d((1, 3), 3, padding=(0, 1), ceil_mode=True), (3, 5, 5)),
     "two of them": (
         nn.Sequential(nn.MaxPool2d(2, 2, padding=1, ceil_mode=True), nn.MaxPool2d(2, 2, padding=1, ceil_mode=True)),
         (3, 7, 9),
@@ -130,6 +131,8 @@ def test_windows_and_moves_are_those_of_torch(kind, tmp_path):
     assert_engines_agree(tmp_path / "model.onnx", frames(*shape), ["qonnx", "emulator"])
     found = Emulator(lower(tmp_path / "model.onnx")).run(frames(*shape))
     np.testing.assert_allclose(found, model(torch.from_numpy(frames(*shape))).detach().numpy(), atol=1e-5)
+    (output,) = onnx.load(tmp_path / "model.onnx").graph.output
+    assert [dim.dim_value for dim in output.type.tensor_type.shape.dim][1:] == [*found.shape[1:]]
 
 
 ACTIVATIONS = (

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Self
 
-from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
+from hw.kernels.shared.multiplier_free import MultiplierFree
 
 PAIRED_LANES = 8
 """Minimum SIMD of the datapath ``input_planes``. Its memory holds sums and differences of pairs of weights, one bit
@@ -21,34 +21,18 @@ times as many."""
 
 
 @dataclass(frozen=True, eq=False)
-class PlaneMatrixVector(MatrixVector):
+class PlaneMatrixVector(MultiplierFree, MatrixVector):
     """``matrix_vector`` with the same parameters, for operands that it would multiply in DSP blocks.
 
     Raises BitfabricError as ``matrix_vector`` does, and for types of which it needs no multipliers.
     """
 
     op: ClassVar[str] = "plane_matrix_vector"
-    saves_dsps: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.wide:
-            raise BitfabricError(
-                f"{self.op}: weights {self.weight_dtype.name} and inputs {self.input_dtype.name} need no multipliers; "
-                "use matrix_vector"
-            )
-
-    @classmethod
-    def of(cls, product: MatrixVector) -> Self | None:
-        return super().of(product) if product.wide else None
 
     def fold(self, folding: Folding) -> Self:
         folded = super().fold(folding)
         vars(folded).pop("datapath", None)
         return folded
-
-    def plain(self) -> MatrixVector:
-        return self.dense()
 
     @cached_property
     def datapath(self) -> str:
