@@ -28,6 +28,23 @@ def any_samples(count: int, fraction: float, seed: int) -> np.ndarray:
     return chosen
 
 
+def held_out(targets: np.ndarray, share: float, seed: int, by_class: bool, option: str, part: str) -> np.ndarray:
+    """Returns a mask (N,) of the samples with these ``targets`` (N, ...) that become the ``part`` of an option: a
+    ``share`` of all (of each class, with ``by_class``), or none.
+
+    Raises QuantError (status 2) for a share above 0 that leaves one of the two parts empty.
+    """
+    chosen = stratified(targets, share, seed) if by_class else any_samples(len(targets), share, seed)
+    count = int(chosen.sum())
+    if share and not 0 < count < len(chosen):
+        raise QuantError(
+            f"{option}={share:g} of {len(chosen)} samples leaves {count} for the {part} and {len(chosen) - count} for "
+            "the training: give another share, or more samples",
+            status=2,
+        )
+    return chosen
+
+
 def with_test_set(parts: Parts, share: float | None, seed: int, source: object, by_class: bool) -> Parts:
     """Returns the parts with a test set: their own, or ``share`` of the samples (of each class, with ``by_class``).
 
@@ -42,11 +59,5 @@ def with_test_set(parts: Parts, share: float | None, seed: int, source: object, 
     if not 0 < share < 1:
         raise QuantError(f"test_share={share} is not above 0 and below 1: it is the share of the test set", status=2)
     x, y = parts.x_train, parts.y_train
-    chosen = stratified(y, share, seed) if by_class else any_samples(len(y), share, seed)
-    if not chosen.any() or chosen.all():
-        raise QuantError(
-            f"test_share={share} of {len(y)} samples leaves {int(chosen.sum())} for the test and "
-            f"{int((~chosen).sum())} for the training: give another share, or more samples",
-            status=2,
-        )
+    chosen = held_out(y, share, seed, by_class, "test_share", "test")
     return replace(parts, x_train=x[~chosen], y_train=y[~chosen], x_test=x[chosen], y_test=y[chosen])

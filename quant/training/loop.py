@@ -22,9 +22,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException, SI
 
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
-from quant.data import DataSet, load_data, stratified
+from quant.data import DataSet, load_data
 from quant.data.dataset import data_hash
-from quant.data.splits import any_samples
+from quant.data.splits import held_out
 from quant.distillation.guide import Guide
 from quant.distillation.pseudo import pseudo_data
 from quant.distillation.settings import Distillation
@@ -188,14 +188,7 @@ def fit(
 
     work = batch_size * summary(model).macs
     classes = data.task == "classification"
-    share = config.validation
-    chosen = stratified(data.y_train, share, seed) if classes else any_samples(len(data.y_train), share, seed)
-    if share and not 0 < chosen.sum() < len(chosen):
-        raise QuantError(
-            f"validation={share:g} of {len(chosen)} training samples leaves {chosen.sum()} for the validation and "
-            f"{len(chosen) - chosen.sum()} for the training: give another share, or more samples",
-            status=2,
-        )
+    chosen = held_out(data.y_train, config.validation, seed, classes, "validation", "validation")
     apart = torch.from_numpy(chosen)
     x, y = torch.tensor(data.x_train), torch.tensor(data.y_train)  # copies, as the arrays may be read-only
     best = KeepBest(_inputs(model, x[apart]), y[apart], config.patience) if config.validation else None
