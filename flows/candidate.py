@@ -16,7 +16,7 @@ from hw.folding import choose, finn_json, fmax
 from hw.folding.finn_json import FoldingFile
 from hw.folding.fmax import Fmax
 from hw.folding.search import UNLIMITED, Choice, Search, fits, mean_cycles
-from hw.folding.tables import FoldingTables
+from hw.folding.tables import FoldingTables, may_save_dsps
 from hw.folding.weights import too_many_weights
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
@@ -99,12 +99,24 @@ class Candidate:
     def _usual_search(self) -> Search:
         """The foldings of a design for which no rate is asked: without the implementations for low rates, and without
         those that save DSP blocks unless these are limited. ``search`` where there are no such."""
-        kernels = [each for node in self.graph for each in node.kernel.implementations()]
-        low_rates = any(each.for_low_rates for each in kernels)
-        saving = any(each.saves_dsps for each in kernels) and "dsp" not in self.config.limits
+        low_rates = any(each.for_low_rates for node in self.graph for each in node.kernel.implementations())
+        saving = self._saving_left_out
         if not low_rates and not saving:
             return self.search
         return self._search(low_rates=False, saving_dsps=not saving, tables=None if low_rates else self.search.tables)
+
+    @cached_property
+    def _saving_left_out(self) -> bool:
+        """Whether a design for which no rate is asked has no implementations that save DSP blocks, though there are."""
+        return "dsp" not in self.config.limits and any(may_save_dsps(node.kernel) for node in self.graph)
+
+    @property
+    def in_dsps(self) -> bool:
+        """Whether the design has DSP blocks for what lookup tables could do as well, and a faster one may have it in
+        these: such were not tried for it."""
+        by, design = self.chosen
+        used = choose.estimate_resources(design.hardware, self.device.family)
+        return by in DEFAULT_UTILISATIONS and self._saving_left_out and used.dsp > 0 and not self._overflows(design)
 
     def _search(self, low_rates: bool = True, saving_dsps: bool = True, tables: FoldingTables | None = None) -> Search:
         """All foldings, or those without the implementations for low rates or those that save DSP blocks."""

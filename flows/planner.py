@@ -286,7 +286,7 @@ class Plan:
         """Why the design is folded as it is, with the rates next to it where the device decided."""
         by, design = self.best.chosen
         if by in ("rate", "folding", "model"):
-            return FoldingChoice(by=by, slower=None, faster=None)
+            return FoldingChoice(by=by, in_dsps=False, slower=None, faster=None)
         interval = self.best.mean_cycles(design)
         intervals = self.search.intervals
         # Where layers in logic are the cheapest, the cheapest folding of a longer interval may be as fast as this one.
@@ -294,6 +294,7 @@ class Plan:
         before = bisect_right(intervals, interval / NEIGHBOUR) - 1
         return FoldingChoice(
             by=by,
+            in_dsps=self.best.in_dsps,
             slower=self._neighbour(intervals[after], design) if after < len(intervals) else None,
             faster=self._neighbour(intervals[before], design) if before >= 0 else None,
         )

@@ -81,6 +81,8 @@ def _choice(choice: FoldingChoice) -> list[str]:
     if choice.by not in reasons:
         return []
     lines = [reasons[choice.by]]
+    if choice.in_dsps:
+        lines.append("of those with wide products in DSP blocks; --max-dsp N moves some into lookup tables")
     for word, other in (("slower", choice.slower), ("faster", choice.faster)):
         if other:
             used = ", ".join(f"{getattr(other.resources, key):,} {key.upper()}" for key in ("lut", "bram", "dsp"))
@@ -158,7 +160,9 @@ def built(accelerator: "Accelerator") -> None:
     facts.append(("interval", _both(report.cycles.interval) + f": {_rate(report.fps)}"))
     if report.host_link:
         facts.append(("host link", _link(report.host_link)))
-    for name, line in zip(("folding", "", ""), _choice(report.choice) if report.choice else (), strict=False):
+    for name, line in zip(
+        chain(["folding"], repeat("")), _choice(report.choice) if report.choice else (), strict=False
+    ):
         facts.append((name, line))
     facts.append(("latency", _both(report.cycles.latency) + f": {report.latency_us:.2f} us"))
     for name, line in zip(("early exit", "", ""), _exits(report.exits) if report.exits else (), strict=False):

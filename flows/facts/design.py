@@ -118,9 +118,12 @@ class FoldingChoice(Facts):
     ``by``: the requested ``rate``, a ``folding`` file, ``fill``, the folded ``model``; or, where nothing was asked for,
     the fastest design within a ``quarter`` of the device, or else within ``half`` of it, or else within the budget of
     ``fill`` (``most``), or else the ``smallest`` one. The rates next to it are stated where the device decided.
+    ``in_dsps``: the device decided, and foldings that do in lookup tables what DSP blocks can do were not tried: a
+    limit on DSP blocks may make the design faster.
     """
 
     by: Literal["rate", "folding", "fill", "model", "quarter", "half", "most", "smallest"]
+    in_dsps: bool
     slower: Neighbour | None
     faster: Neighbour | None
 

@@ -77,7 +77,7 @@ def test_where_a_quarter_holds_nothing_the_default_takes_half_and_then_what_fits
 def test_the_default_says_a_quarter_where_a_quarter_holds_the_design(small):
     assert estimate_build(small / "model.onnx", "lfe5u-12f")["choice"]["by"] == "quarter"
     asked = estimate_build(small / "model.onnx", "lfe5u-12f", fps=1e6)["choice"]
-    assert asked == {"by": "rate", "slower": None, "faster": None}
+    assert asked == {"by": "rate", "in_dsps": False, "slower": None, "faster": None}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +182,9 @@ def test_eight_bits_need_no_dsps_where_they_are_limited(tmp_path):
     assert {"matrix_vector", "plane_matrix_vector"} <= {layer["operator"] for layer in few["layers"]}
     cost = CostTable(target, 3e5, limits={"dsp": 0}).cost(Model.open(path).graph)
     assert (cost.dsp, cost.excess) == (0, 0)
+    # A design that the device decides keeps to DSP blocks, and says so.
+    said = [estimate_build(path, target, limits=limits)["choice"]["in_dsps"] for limits in ({}, {"dsp": 0})]
+    assert said == [True, False]
 
 
 def test_layers_that_cannot_do_without_dsps_are_named(tmp_path):
