@@ -156,8 +156,9 @@ class Candidate:
         if cycles < least:
             best = floor(self.clock_mhz * 1e6 / least)
             raise UsageError(
-                f"{self.config.fps:g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycles a frame; layer {layer} "
-                f"needs {least}: at most {best} frames/s are possible; ask for no more, or for a higher --clock"
+                f"{self.config.fps:.12g} frames/s at {self.clock_mhz:g} MHz leave {cycles} cycle{'s' * (cycles != 1)} "
+                f"a frame; layer {layer} needs {least}: at most {best} frames/s are "
+                f"possible; ask for no more, or for a higher --clock"
             )
         return cycles
 

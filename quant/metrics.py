@@ -11,6 +11,7 @@ from brevitas.quant_tensor import IntQuantTensor, QuantTensor
 from torch.nn import functional
 
 from quant.cost import CostModel, LayerBits, LayerShape
+from quant.function_tensors import tensors_in
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.layers import Experts
 from quant.lookup.tables import TableLayer
@@ -82,8 +83,11 @@ _LAYERS = (QuantWeightBiasInputOutputLayer, torch.nn.Linear, torch.nn.Conv1d, to
 """Layers with weights, those of torch in a float network included."""
 
 
-_MEANS = {torch.mean, torch.Tensor.mean, functional.adaptive_avg_pool1d, functional.adaptive_avg_pool2d}
-"""Averages over whole images, or over equal parts of them."""
+_SUMS = {
+    torch.mean, torch.Tensor.mean, torch.sum, torch.Tensor.sum, functional.adaptive_avg_pool1d,
+    functional.adaptive_avg_pool2d,
+}  # fmt: skip
+"""Averages and sums over whole images, or over equal parts of them."""
 
 
 class _Traced(torch.Tensor):
@@ -95,19 +99,29 @@ class _Traced(torch.Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = super().__torch_function__(func, types, args, kwargs or {})
-        if isinstance(result, cls):
-            every = [b for a in args for b in (a if isinstance(a, tuple | list) else (a,))]  # cat has a list
-            known = [a for a in every if isinstance(a, cls) and hasattr(a, "bits")]
-            result.bits = max((a.bits for a in known), default=FLOAT_BITS)
-            result.signed = any(a.signed for a in known) or not known
-            if result.bits == FLOAT_BITS:
-                return result
-            if func in (functional.avg_pool1d, functional.avg_pool2d):
-                window = args[1] if isinstance(args[1], tuple) else (args[1],) * (args[0].dim() - 2)
-                result.bits += math.ceil(math.log2(math.prod(window)))
-            elif func in _MEANS:
-                result.bits += math.ceil(math.log2(-(-args[0].numel() // result.numel())))
+        known = [each for each in tensors_in([args, kwargs]) if isinstance(each, cls) and hasattr(each, "bits")]
+        for made in tensors_in(result):
+            if isinstance(made, cls):
+                made.bits = max((each.bits for each in known), default=FLOAT_BITS)
+                made.signed = any(each.signed for each in known) or not known
+                if known and made.bits != FLOAT_BITS:
+                    made.bits += _added_bits(func, args, kwargs or {}, known[0], made)
         return result
+
+
+def _added_bits(func: Any, args: Any, kwargs: Any, given: torch.Tensor, made: torch.Tensor) -> int:
+    """The bits that a sum over a window of ``given`` adds to its integers."""
+    if func in (functional.avg_pool1d, functional.avg_pool2d):
+        size = kwargs["kernel_size"] if "kernel_size" in kwargs else args[1]
+        window = size if isinstance(size, tuple | list) else (size,) * (given.dim() - 2)
+        return math.ceil(math.log2(math.prod(window)))
+    return math.ceil(math.log2(-(-given.numel() // made.numel()))) if func in _SUMS else 0
+
+
+def _traced(x: torch.Tensor, bits: int, signed: bool) -> torch.Tensor:
+    traced = x.as_subclass(_Traced)
+    traced.bits, traced.signed = bits, signed
+    return traced
 
 
 def _values(x: Any) -> torch.Tensor:
@@ -159,18 +173,16 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
 
     def tracing(signed: bool) -> Any:
         def mark(_module, _inputs, output):  # type: ignore[no-untyped-def]
-            values = output[0].as_subclass(_Traced)
-            values.bits, values.signed = int(output[3]), signed
-            return (values, *output[1:])
+            return (_traced(output[0], int(output[3]), signed), *output[1:])
 
         return mark
 
     frame = torch.zeros(1, *model.input_shape, device=next(model.parameters()).device)
-    whole = _whole_numbers(model)
+    if (whole := _whole_numbers(model)) is not None:
+        frame = _traced(frame, *whole)
 
     def enter(layer, inputs):  # type: ignore[no-untyped-def]
-        is_frame = _values(inputs[0]).data_ptr() == frame.data_ptr()  # perhaps reshaped
-        entered[layer] = whole if whole is not None and is_frame else _width(inputs[0])
+        entered[layer] = _width(inputs[0])
         return untrace(layer, inputs)
 
     def measure(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]

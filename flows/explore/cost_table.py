@@ -69,8 +69,8 @@ class CostTable:
         self.fps = fps
         if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
             raise UsageError(
-                f"--fps {fps:g} is not above 0 and at most one frame a cycle ({self.clock_mhz * 1e6:g} frames/s at "
-                f"{self.clock_mhz:g} MHz)"
+                f"--fps {fps:.12g} is not above 0 and at most one frame a cycle ({self.clock_mhz * 1e6:.12g} frames/s "
+                f"at {self.clock_mhz:g} MHz)"
             )
         self.cycles = None if fps is None else floor(self.clock_mhz * 1e6 / fps)
         capacity = vars(self.device.capacity)

@@ -87,7 +87,7 @@ def estimate(
         raise UsageError("give one of fps, folding and target_cycles, not several")
     if fps is not None:
         if not 0 < fps <= clock_mhz * 1e6:
-            raise UsageError(f"{fps:g} frames/s at {clock_mhz:g} MHz is no rate of at least one cycle")
+            raise UsageError(f"{fps:.12g} frames/s at {clock_mhz:g} MHz is no rate of at least one cycle")
         target_cycles = int(clock_mhz * 1e6 / fps)
     if target_cycles is not None and target_cycles < 1:
         raise UsageError(f"a target of {target_cycles} cycles per frame is below 1")

@@ -124,7 +124,7 @@ class _Flow:
             self.folding = self._beside_config(FOLDING)
         fps = self.user.get("target_fps") if request.fps is None and self.folding is None else request.fps
         if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
-            raise UsageError(f"{fps:g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle")
+            raise UsageError(f"{fps:.12g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle")
         self.cycles = None if fps is None else int(self.clock_mhz * 1e6 / fps)
 
     def run(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from quant.compression.weights import Layer, find_layers, is_transposed, layer_kind
 from quant.errors import QuantError
+from quant.function_tensors import tensors_in
 
 _MOVES = {
     torch.flatten,
@@ -41,6 +42,8 @@ _ACTIVATIONS = {functional.relu, torch.relu, torch.Tensor.relu}
 _SCALINGS = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "neg", "__neg__"}
 _SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
 _JOINS = {"cat", "concat", "concatenate"}
+_REDUCTIONS = {"mean", "sum", "amax"}
+"""Functions that keep the channels where they are over positions."""
 
 
 @dataclass(frozen=True)
@@ -140,33 +143,50 @@ class _Flow(torch.Tensor):
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = super().__torch_function__(func, types, args, kwargs or {})
-        flows = [a for a in _flat(args) if isinstance(a, cls) and hasattr(a, "parts")]
-        if not flows or not isinstance(result, cls):
-            return result
-        trace = flows[0].tracer
+        given, made = list(tensors_in([args, kwargs])), list(tensors_in(result))
+        flows = [each for each in given if isinstance(each, cls) and hasattr(each, "parts")]
         name = getattr(func, "__name__", str(func))
-        others = [a for a in _flat(args) if isinstance(a, torch.Tensor) and not hasattr(a, "parts")]
-        if func in _MOVES | _ACTIVATIONS and len(flows) == 1:
-            parts = _moved(flows[0], result)
-            if func in _ACTIVATIONS:
-                trace.activate(flows[0].parts, even=True)
-        elif name in _SCALINGS and len(flows) == 1 and not others:
-            parts = flows[0].parts
-        elif name in _SUMS and not others and len(flows) == 2:
-            parts = trace.add(flows[0].parts, flows[1].parts)
-        elif name in _JOINS and _axis(args, kwargs or {}) == 1:
-            parts = trace.join(args[0])
-        else:
-            parts = None
-        if parts is None:
-            for flow in flows:
-                trace.fix(flow.parts, f"{name} reads it")
-            parts = (Part(None, result.shape[1] if result.dim() > 1 else 1),)
-        return trace.mark(result, parts)
+        if flows and (made or name == "__setitem__"):  # others ask for a shape, for example
+            trace = flows[0].tracer
+            parts = _followed(func, name, args, kwargs or {}, flows, given, made)
+            if parts is None:
+                for flow in flows:
+                    trace.fix(flow.parts, f"{name} reads it")
+            for each in made:
+                if isinstance(each, cls):
+                    each.parts = parts or (Part(None, each.shape[1] if each.dim() > 1 else 1),)
+                    each.tracer = trace
+        return result
 
 
-def _axis(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int | None:
-    return args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis", 0))
+def _followed(
+    func: Any, name: str, args: Any, kwargs: Any, flows: list[_Flow], given: list[torch.Tensor],
+    made: list[torch.Tensor],
+) -> Parts | None:  # fmt: skip
+    """The parts of a function's result; None for functions that are not followed."""
+    trace, first = flows[0].tracer, flows[0]
+    others = len(given) > len(flows)  # a parameter, for example
+    if len(made) != 1:
+        return None
+    axes = {axis % first.dim() for axis in _axes(args, kwargs)} if name in _JOINS | _REDUCTIONS else set()
+    if name in _JOINS and axes == {1}:
+        return trace.join(kwargs["tensors"] if "tensors" in kwargs else args[0])
+    if name in _SUMS and not others and len(flows) == 2:
+        return trace.add(first.parts, flows[1].parts)
+    if len(flows) > 1 or others:
+        return None
+    if func in _ACTIVATIONS:
+        trace.activate(first.parts, even=True)
+    if func in _MOVES | _ACTIVATIONS:
+        return _moved(first, made[0])
+    within = name in _REDUCTIONS and min(axes, default=0) > 1
+    return first.parts if within or name in _SCALINGS else None
+
+
+def _axes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
+    """The axes that a function is given by place, behind its tensors, or by name; the first axis for none."""
+    given = args[1] if len(args) > 1 else kwargs.get("dim", kwargs.get("axis"))
+    return tuple(given) if isinstance(given, tuple | list) else (given or 0,)
 
 
 def _moved(flow: _Flow, result: torch.Tensor) -> Parts | None:
@@ -271,10 +291,6 @@ class _Trace:
         return (Part(name, output.shape[1]),)
 
 
-def _flat(values: Any) -> list[Any]:
-    return [each for value in values for each in (_flat(value) if isinstance(value, tuple | list) else [value])]
-
-
 def network_frame(model: torch.nn.Module, frame: torch.Tensor | None, what: str) -> torch.Tensor:
     """Returns ``frame``, or a frame of zeros for a network of this package; raises QuantError (status 2) for others."""
     if frame is not None:
@@ -329,7 +345,7 @@ def channels_of(model: torch.nn.Module, frame: torch.Tensor) -> Channels:
     training = model.training
     try:
         result = model.eval()(frame)
-        for flow in _flat(result if isinstance(result, tuple | list) else [result]):
+        for flow in tensors_in(result):
             if isinstance(flow, _Flow) and hasattr(flow, "parts"):
                 trace.fix(flow.parts, "it is an output of the network")
     finally:

@@ -198,12 +198,16 @@ def channel_savings(
     Raises QuantError (status 2) for layers of floating-point numbers, and where no channel saves anything.
     """
     network = Removable.of(model, layers)
-    sizes = cost_inputs(model)
+    involved = {
+        name: list(dict.fromkeys((*group.producers, *group.depthwise, *group.readers)))
+        for name, group in network.groups.items()
+    }
+    sizes = cost_inputs(model, sorted({layer for every in involved.values() for layer in every}))
     found = {}
     for name, group in network.groups.items():
         less = min(group.channels - 1, max(1, round(fraction * group.channels)))
         saved = 0.0
-        for layer in dict.fromkeys((*group.producers, *group.depthwise, *group.readers)):
+        for layer in involved[name]:
             shape, bits = sizes[layer]
             dense, narrow = (
                 getattr(cost(each, bits), by) for each in (shape, _narrower(network, group, layer, shape, less))

@@ -1,5 +1,6 @@
 """What hardware saves for each weight that pruning removes."""
 
+from collections import Counter
 from math import prod
 
 from quant.compression.weights import Layers, find_layers
@@ -28,13 +29,14 @@ def savings(
 
     ``by`` is a part of the cost, "lut", "ff", "bram", "dsp", "cycles" or "rom_bits" (``quant.LayerCost``). The
     difference is that between the dense layer and one of which ``fraction`` is zero in ``structure``, at the target and
-    rate of ``cost``; below 2 % of the dense layer's cost, which no estimate tells from nothing, it counts as 0.
+    rate of ``cost``; below 2 % of the dense layer's cost, which no estimate tells from nothing, it counts as 0. A layer
+    that runs twice in a frame is there twice in hardware, and saves twice (but for cycles).
     ``prune(..., savings=...)`` ranks by it.
 
     Raises QuantError (status 2) for layers of floating-point numbers, and where no layer saves anything.
     """
     kind = read_structure(structure)
-    sizes = cost_inputs(model, layers)
+    sizes, runs = cost_inputs(model, layers), Counter(row.name for row in summary(model))
     found = {}
     for name, (shape, bits) in sizes.items():
         if not fraction:
@@ -42,7 +44,7 @@ def savings(
             continue
         dense, sparse = (getattr(cost(shape, bits, density, kind), by) for density in (1.0, 1.0 - fraction))
         saved = dense - sparse if dense - sparse >= LEAST * dense else 0
-        found[name] = saved / (fraction * prod(shape.weights))
+        found[name] = (1 if by == "cycles" else runs[name]) * saved / (fraction * prod(shape.weights))
     if not any(found.values()):
         raise QuantError(
             f"zeros of structure {kind} save no {by} in any layer there: take another structure, another rate, or "
