@@ -6,12 +6,13 @@ without a network, an export or a build.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from math import floor, gcd
+from math import gcd
 from typing import Any
 
 import numpy as np
 from qonnx.core.datatype import BaseDataType, DataType
 
+from flows.cycle_budget import cycle_budget
 from hw.boards.targets import find_target
 from hw.fabric.devices import Device
 from hw.families import find_device
@@ -126,10 +127,10 @@ def _of_structure(graph: Graph, structure: Structure) -> FoldingTable:
 def cost_on(target: str, fps: float | None = None) -> HardwareCost:
     """The cost on a target (``hw.boards.targets``), at ``fps`` frames per second with its device's usual clock.
 
-    Raises UsageError for an unknown target.
+    Raises UsageError for an unknown target, and a rate that is no number from above 0 to a frame a cycle.
     """
     device = find_target(target).device
-    return HardwareCost(device.name, None if fps is None else max(1, floor(device.clock_mhz * 1e6 / fps)))
+    return HardwareCost(device.name, None if fps is None else cycle_budget(fps, device.clock_mhz))
 
 
 def layer_graph(

@@ -105,9 +105,17 @@ def compress(
 
 
 def _estimates(run: Path, out: Path, target: str, fps: float | None) -> list[dict[str, Any]]:
-    """The estimates of the network before and after."""
+    """The estimates of the network before and after; ``error`` alone of one that the target cannot have: that is why
+    networks are compressed, and the compressed run is complete."""
     from flows.estimates import estimate_build
     from flows.progress import working
+    from hw.host.errors import BitfabricError
 
+    found: list[dict[str, Any]] = []
     with working("estimating both networks"):
-        return [estimate_build(folder / "model.onnx", target=target, fps=fps) for folder in (run, out)]
+        for folder in (run, out):
+            try:
+                found.append(estimate_build(folder / "model.onnx", target=target, fps=fps))
+            except BitfabricError as error:
+                found.append({"error": str(error)})
+    return found

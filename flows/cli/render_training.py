@@ -103,19 +103,35 @@ def compressed(result: dict[str, Any], folder: Path, estimates: Sequence[dict[st
     console.out.print()
     console.say(f"test accuracy: {', '.join(steps)}{again}")
     if estimates:
-        table = Table("estimated", "before", "after")
-        for name in estimates[0]["resources"]:
-            table.add_row(name.upper(), *(f"{each['resources'][name]['estimated']:,}" for each in estimates))
-        for name in ("interval", "latency"):
-            table.add_row(f"{name}, cycles", *(f"{each['cycles'][name]:,}" for each in estimates))
-        table.add_row("frames/s", *(console.number(each["fps"], ",.0f") for each in estimates))
-        if all(each["host_link"] for each in estimates):
-            table.add_row(
-                "of these, the host link", *(f"at most {each['host_link']['fps']:,.0f}" for each in estimates)
-            )
         console.out.print()
-        console.show(table)
+        _estimated(estimates)
     _files(folder)
+
+
+def _estimated(estimates: Sequence[dict[str, Any]]) -> None:
+    """Print the hardware of the network before and after, and why there is none of one of them."""
+    known = [each for each in estimates if "error" not in each]
+    table = Table("estimated", "before", "after")
+    for name in known[0]["resources"] if known else ():
+        table.add_row(name.upper(), *_figures(estimates, "resources", name, "estimated"))
+    for name in ("interval", "latency"):
+        table.add_row(f"{name}, cycles", *_figures(estimates, "cycles", name))
+    table.add_row("frames/s", *_figures(estimates, "fps"))
+    if all(each["host_link"] for each in known):
+        table.add_row("of these, the host link", *_figures(estimates, "host_link", "fps", form="at most {:,.0f}"))
+    if known:
+        console.show(table)
+    for which, each in zip(("before", "after"), estimates, strict=True):
+        if "error" in each:
+            console.say(one_line(f"not estimated, the network {which}: {each['error']}"), style="yellow")
+
+
+def _figures(estimates: Sequence[dict[str, Any]], *names: str, form: str = "{:,.0f}") -> list[str]:
+    """A figure of each estimate, under ``names``; a dash where there is none."""
+    values: list[Any] = list(estimates)
+    for name in names:
+        values = [None if each is None else each.get(name) for each in values]
+    return ["-" if each is None else form.format(each) for each in values]
 
 
 def quantized(result: dict[str, Any]) -> None:

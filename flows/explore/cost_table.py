@@ -7,6 +7,7 @@ from typing import Any
 
 from flows import fit
 from flows.candidate import MAX_UTILISATION
+from flows.cycle_budget import cycle_budget
 from hw.boards.targets import find_target
 from hw.fabric.resources import Resources
 from hw.folding.energy import estimate_energy, parts_of_choice
@@ -67,12 +68,7 @@ class CostTable:
         self.device = self.target.device
         self.clock_mhz = clock_mhz or self.device.clock_mhz
         self.fps = fps
-        if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
-            raise UsageError(
-                f"--fps {fps:.12g} is not above 0 and at most one frame a cycle ({self.clock_mhz * 1e6:.12g} frames/s "
-                f"at {self.clock_mhz:g} MHz)"
-            )
-        self.cycles = None if fps is None else floor(self.clock_mhz * 1e6 / fps)
+        self.cycles = None if fps is None else cycle_budget(fps, self.clock_mhz)
         capacity = vars(self.device.capacity)
         for name, value in (limits or {}).items():
             if name not in capacity or value < 0:

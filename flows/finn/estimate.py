@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from flows.cycle_budget import cycle_budget
 from flows.finn import frontend
 from hw.finn.execution import calling_finn, require_finn
 from hw.host.errors import UsageError
@@ -86,9 +87,7 @@ def estimate(
     if sum(choice is not None for choice in (fps, folding, target_cycles)) > 1:
         raise UsageError("give one of fps, folding and target_cycles, not several")
     if fps is not None:
-        if not 0 < fps <= clock_mhz * 1e6:
-            raise UsageError(f"{fps:.12g} frames/s at {clock_mhz:g} MHz is no rate of at least one cycle")
-        target_cycles = int(clock_mhz * 1e6 / fps)
+        target_cycles = cycle_budget(fps, clock_mhz)
     if target_cycles is not None and target_cycles < 1:
         raise UsageError(f"a target of {target_cycles} cycles per frame is below 1")
     if not part.lower().startswith(("xc", "xq")):

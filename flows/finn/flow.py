@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 
+from flows.cycle_budget import cycle_budget
 from flows.finn import frontend, settings, workspace
 from flows.finn.handover import make_portable
 from flows.inputs import received, warn
@@ -123,9 +124,7 @@ class _Flow:
         if request.fps is None and request.folding is None and self.user.get(FOLDING) is not None:
             self.folding = self._beside_config(FOLDING)
         fps = self.user.get("target_fps") if request.fps is None and self.folding is None else request.fps
-        if fps is not None and not 0 < fps <= self.clock_mhz * 1e6:
-            raise UsageError(f"{fps:.12g} frames/s at {self.clock_mhz:g} MHz is no rate of at least one cycle")
-        self.cycles = None if fps is None else int(self.clock_mhz * 1e6 / fps)
+        self.cycles = None if fps is None else cycle_budget(fps, self.clock_mhz)
 
     def run(self) -> dict[str, Any]:
         graph, given = self._graph()

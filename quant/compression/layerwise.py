@@ -6,7 +6,6 @@ Setting w_q to a value v costs at least ``(w_q - v)**2 / [H^-1]_qq``, where the 
 ``dw = -(w_q - v) [H^-1]_:q / [H^-1]_qq``.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from quant.compression.forms import Grid, Pruned
 from quant.compression.latent import assign
+from quant.compression.selection import beyond
 from quant.compression.weights import (
     Layer,
     Layers,
@@ -70,17 +70,19 @@ def obs(
             if not 0 <= share < 1:
                 raise QuantError(f"fraction={share!r} of layer {name} is not from 0 to below 1", status=2)
         _check(chosen, damping)
+        counts = {name: round(shares[name] * layer.weight.numel()) for name, layer in chosen.items()}
+        possible = {name: 1 - 1 / layer.weight[0].numel() for name, layer in chosen.items()}  # each output keeps one
+        too_much = {
+            f"layer {name}": (shares[name], possible[name])
+            for name, layer in chosen.items()
+            if counts[name] > layer.weight.numel() - len(layer.weight)
+        }
+        if too_much:
+            raise beyond(too_much)
         moments = second_moments(small, chosen, x, frames)
         for name, layer in chosen.items():
             rows = _Rows.of(layer, moments[name], damping)
-            most = rows.weight.numel() - len(rows.weight)
-            if (count := round(shares[name] * rows.weight.numel())) > most:
-                raise QuantError(
-                    f"fraction={shares[name]:g} of layer {name} leaves an output without an input: prune at most "
-                    f"{math.floor(1e4 * most / rows.weight.numel()) / 1e4:g} there, or choose other layers",
-                    status=2,
-                )
-            rows.prune(count)
+            rows.prune(counts[name])
             grid = own_grid(layer)
             if grid is not None:
                 grid = rescaled(grid, rows.whole(layer).cpu())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from quant.compression.selection import check_prunable, prune_layers
+from quant.compression.selection import check_fractions, check_prunable, prune_layers
 from quant.compression.weights import (
     Layer,
     Layers,
@@ -76,7 +76,9 @@ def prune(
                 with torch.no_grad():
                     latent_of(layer).copy_(form(latent_of(layer)))
         scores = {name: score(name, layer) for name, layer in chosen.items()}
-        if jointly or savings is not None:
+        together = jointly or savings is not None
+        check_fractions(chosen, scores, shares, kind, together)
+        if together:
             prune_layers(chosen, scores, next(iter(shares.values())), kind, hardware_factors(scores, savings))
         else:
             for name, layer in chosen.items():

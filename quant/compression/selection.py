@@ -75,19 +75,61 @@ def prune_layers(
     Raises QuantError (status 2) where that is more than can be pruned, and for scores that are negative or not finite.
     """
     found = _units(layers, scores, structure, factors)
-    pruned = _lowest(list(layers), found, fraction, structure)
-    for layer, each, gone in zip(layers.values(), found, pruned, strict=True):
+    order, count, possible = _counted(found, fraction)
+    if possible is not None:
+        raise beyond({_named(layers): (fraction, possible)}, structure)
+    gone = torch.zeros(len(order), dtype=torch.bool, device=order.device)
+    gone[order[:count]] = True
+    for layer, each, pruned in zip(layers.values(), found, gone.split([len(one.scores) for one in found]), strict=True):
         mask, latent = mask_of(layer), latent_of(layer)
         by_outputs = _by_outputs(layer, mask)
-        by_outputs.logical_and_(from_matrix(~gone[each.members], by_outputs.shape))  # a view of the mask
+        by_outputs.logical_and_(from_matrix(~pruned[each.members], by_outputs.shape))  # a view of the mask
         latent.mul_(mask)  # Brevitas derives the scale from the latent weights
 
 
-def check_fraction(
-    layers: Mapping[str, Layer], scores: Mapping[str, torch.Tensor], fraction: float, structure: Structure
+def check_fractions(
+    layers: Mapping[str, Layer],
+    scores: Mapping[str, torch.Tensor],
+    fractions: Mapping[str, float],
+    structure: Structure,
+    jointly: bool,
 ) -> None:
-    """Raises QuantError (status 2) where ``prune_layers`` with these arguments does; changes nothing."""
-    _lowest(list(layers), _units(layers, scores, structure, None), fraction, structure)
+    """Raises QuantError where ``prune_layers``, for each layer or for all of them ``jointly``, cannot prune that much;
+    names every layer that cannot, with what is possible there. Changes nothing."""
+    found = dict(zip(layers, _units(layers, scores, structure, None), strict=True))
+    [*every] = dict.fromkeys(fractions.values())
+    together = _counted(list(found.values()), every[0])[2] if len(every) == 1 else 0.0
+    if jointly:
+        if together is not None:
+            raise beyond({_named(layers): (every[0], together)}, structure)
+        return
+    too_much = {}
+    for name, each in found.items():
+        if (most := _counted([each], fractions[name])[2]) is not None:
+            too_much[f"layer {name}"] = fractions[name], most
+    if too_much:
+        raise beyond(too_much, structure, jointly=together is None)
+
+
+def beyond(
+    layers: Mapping[str, tuple[float, float]], structure: Structure | None = None, jointly: bool = False
+) -> QuantError:
+    """The error for layers of which more is asked to be pruned than is possible: (asked, possible) by what they are.
+
+    ``jointly``: whether it is possible where all layers are ranked together.
+    """
+    asked = ", ".join(dict.fromkeys(f"{share:g}" for share, _ in layers.values()))
+    kind = "" if structure is None else f" with structure {structure}"
+    # Rounded down, so that it is possible.
+    most = ", ".join(f"{math.floor(1e4 * share) / 1e4:g} of {name}" for name, (_, share) in layers.items())
+    other = ", choose other layers, or rank all together (jointly)" if jointly else ", or choose other layers"
+    return QuantError(
+        f"fraction={asked}{kind} leaves an output without an input: prune at most {most}{other}", status=2
+    )
+
+
+def _named(layers: Mapping[str, Layer]) -> str:
+    return f"layer {next(iter(layers))}" if len(layers) == 1 else f"the {len(layers)} layers together"
 
 
 def _units(
@@ -115,8 +157,9 @@ def _by_outputs(layer: Layer, weights: torch.Tensor) -> torch.Tensor:
     return weights.transpose(0, 1) if is_transposed(layer) and layer.groups == 1 else weights
 
 
-def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, structure: Structure) -> list[torch.Tensor]:
-    """Returns for each layer which of its units (U,) are pruned."""
+def _counted(found: Sequence[Units], fraction: float) -> tuple[torch.Tensor, int, float | None]:
+    """The order in which units are pruned (U,), how many of them ``fraction`` is, and, where that is more than can be
+    pruned, the share of the weights that can."""
     scores = torch.cat([each.scores.masked_fill(each.needed, torch.inf) for each in found])
     sizes = torch.cat([each.sizes for each in found])
     total = int(sizes.sum())
@@ -126,19 +169,9 @@ def _lowest(names: Sequence[str], found: Sequence[Units], fraction: float, struc
     ends = sizes[order].cumsum(0)
     count = int((ends - sizes[order] / 2 <= target).sum())
     most = int((scores < torch.inf).sum())
-    if count > most:
-        possible = math.floor(1e4 * int(ends[most - 1]) / total) / 1e4 if most else 0.0
-        alone = len(names) == 1
-        where = f"layer {names[0]}" if alone else f"{len(names)} layers"
-        choice = "choose other layers, or rank all together (jointly)" if alone else "or choose other layers"
-        raise QuantError(
-            f"fraction={fraction:g} of {where} with structure {structure} leaves an output without an input: prune at "
-            f"most {possible:g} there, {choice}",
-            status=2,
-        )
-    gone = torch.zeros(len(scores), dtype=torch.bool, device=scores.device)
-    gone[order[:count]] = True
-    return list(gone.split([len(each.scores) for each in found]))
+    if count <= most:
+        return order, count, None
+    return order, most, int(ends[most - 1]) / total if most else 0.0
 
 
 def densities(layers: Mapping[str, Any]) -> dict[str, float]:

@@ -8,9 +8,9 @@ from lightning.pytorch.callbacks import Callback
 from quant.compression.pruning import hardware_factors, magnitude
 from quant.compression.regularizers import BIASES, shrink
 from quant.compression.saving import savings
-from quant.compression.selection import check_fraction, check_prunable, mask_of, prune_layers
+from quant.compression.selection import check_fractions, check_prunable, mask_of, prune_layers
 from quant.compression.structures import from_matrix, to_matrix
-from quant.compression.weights import Layer, compression_of, find_layers, latent_of
+from quant.compression.weights import compression_of, find_layers, latent_of
 from quant.cost import CostModel
 from quant.errors import QuantError
 from quant.models.network import Network
@@ -52,6 +52,7 @@ class GradualPruning(Callback):
 
     def __init__(self, model: torch.nn.Module, settings: Pruning, savings: dict[str, float] | None = None) -> None:
         self.settings, self.savings = settings, savings
+        self.jointly = settings.jointly or savings is not None
         self.structure = structure(settings.structure)
         self.layers = find_layers(model, settings.layers)
         for name, layer in self.layers.items():
@@ -60,8 +61,8 @@ class GradualPruning(Callback):
             mask_of(layer)
         # A fraction that leaves an output without an input is refused now, not in the middle of the training.
         scores = {name: magnitude(name, layer) for name, layer in self.layers.items()}
-        for group in self._ranked_together():
-            check_fraction(group, scores, settings.target, self.structure)
+        shares = dict.fromkeys(self.layers, settings.target)
+        check_fractions(self.layers, scores, shares, self.structure, self.jointly)
         self.begin = self.end = 0
 
     def plan(self, steps: int) -> int:
@@ -86,14 +87,9 @@ class GradualPruning(Callback):
             assert form is not None
             latent.copy_(form(latent))  # an optimizer's momentum moves pruned weights
             scores[name] = magnitude(name, layer)
-        for group in self._ranked_together():
+        together = [self.layers] if self.jointly else [{name: layer} for name, layer in self.layers.items()]
+        for group in together:
             prune_layers(group, scores, fraction, self.structure, hardware_factors(scores, self.savings))
-
-    def _ranked_together(self) -> list[dict[str, Layer]]:
-        """Returns the groups of layers whose weights are ranked together."""
-        if self.settings.jointly or self.savings is not None:
-            return [self.layers]
-        return [{name: layer} for name, layer in self.layers.items()]
 
 
 class GroupLasso(Callback):

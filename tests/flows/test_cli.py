@@ -376,6 +376,18 @@ def test_compress(here, tmp_path):
         f"at most {link:,.0f}",
     ):
         assert word in text
+    # A network that the target cannot have is what is compressed: the run is complete, and says so.
+    options = (*options[:4], "-t", "icebreaker", "--fps", "40000000", "-o", tmp_path / "tiny")
+    status, text, _ = here("compress", run, "-m", "prune", *options)
+    assert status == 0
+    assert "not estimated, the network before: model.onnx does not fit icebreaker" in text
+    assert "metrics.json" in text
+    for rate in ("0", "nan", "1e9"):
+        status, _, error = here(
+            "compress", run, "-m", "prune", "-t", "icebreaker", "--fps", rate, "-o", tmp_path / "no"
+        )
+        assert status == 2
+        assert "at most one frame a cycle (40000000 frames/s at 40 MHz)" in error
     status, text, _ = here("compress", "--list")
     assert status == 0
     assert "soft-sharing" in text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from flows.cost import LAYER, WINDOW, HardwareCost, layer_graph
+from flows.cost import LAYER, WINDOW, HardwareCost, cost_on, layer_graph
 from hw.fabric.resources import Resources
 from hw.families import find_device
 from hw.folding import choose
@@ -213,3 +213,12 @@ def test_bad_requests(request_, message):
     with pytest.raises((UsageError, QuantError), match=message) as caught:
         request_()
     assert caught.value.status == 2
+
+
+def test_a_rate_is_above_0_and_at_most_a_frame_a_cycle():
+    assert [cost_on("icebreaker", fps).cycles for fps in (None, 40e6, 13e6, 0.5)] == [None, 1, 3, 80_000_000]
+    for fps in (0, -5, float("nan"), float("inf"), 40.1e6):
+        with pytest.raises(
+            UsageError, match=r"^--fps \S+ is not above 0 and at most one frame a cycle \(40000000 frames/s"
+        ):
+            cost_on("icebreaker", fps)

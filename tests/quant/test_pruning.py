@@ -33,7 +33,7 @@ def at_most(layer, fraction: float, text: str):
     try:
         return compression.prune(layer, fraction, structure=text)
     except QuantError as error:
-        most = re.search(r"leaves an output without an input: prune at most (\S+) there", str(error))
+        most = re.search(r"leaves an output without an input: prune at most (\S+) of layer", str(error))
         return compression.prune(layer, float(most[1]), structure=text)
 
 
@@ -149,7 +149,8 @@ def test_what_cannot_be_pruned():
     data = small()
     # Refused before the first step: the message has the fraction asked for, not one of the schedule.
     with pytest.raises(
-        QuantError, match=r"fraction=0\.99 of .* an output without an input: prune at most 0\.9843 there"
+        QuantError,
+        match=r"fraction=0\.99 .* an output without an input: prune at most 0\.9843 of layer hidden\.1\.linear, or",
     ):
         fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=1, prune=Pruning(0.99, layers="hidden.1.*")))
     model = torch.nn.Sequential(layers.depthwise(schemes.get("integer"), 8, 3))
@@ -164,3 +165,29 @@ def test_what_cannot_be_pruned():
     mask = compression.prune(joint, 0.5)
     prune_layers({"": mask}, {"": latent_of(mask).detach().abs()}, 0.875, structure("unstructured"))
     assert bool((pruned_matrix(mask).sum(1) == 1).all())
+
+
+@pytest.mark.parametrize("method", ["unstructured", "blocks:4x2", "bank-balanced:2x8", "columns", "obs"])
+@pytest.mark.parametrize("fraction", [0.8, 0.9])
+def test_a_refusal_names_every_layer_and_what_it_proposes_is_possible(method, fraction):
+    torch.manual_seed(0)
+    parts = (64, 24), (24, 4), (4, 1), (1, 6), (6, 40)
+    model = torch.nn.Sequential(*(torch.nn.Linear(*sizes) for sizes in parts))
+
+    def pruned(fraction, **options):
+        if method == "obs":
+            return compression.obs(model, torch.randn(64, 64), fraction)
+        return compression.prune(model, fraction, structure=method, **options)
+
+    with pytest.raises(QuantError, match=f"^fraction={fraction} .*leaves an output without an input") as refusal:
+        pruned(fraction)
+    most = {name: float(share) for share, name in re.findall(r"(\S+) of layer (\d)", str(refusal.value))}
+    assert most
+    assert max(most.values()) < fraction
+    small = pruned(dict.fromkeys("01234", fraction) | most)
+    assert all((pruned_matrix(layer).any(1)).all() for layer in small)
+    if "jointly" in str(refusal.value):
+        assert sum(densities(find_layers(pruned(fraction, jointly=True))).values()) < 5
+    elif method != "obs":
+        with pytest.raises(QuantError, match="of the 5 layers together, or choose other layers"):
+            pruned(fraction, jointly=True)
