@@ -130,27 +130,8 @@ def geometry(call: Call, kernel: tuple[int, ...] | None = None) -> Geometry:
     if min(flat) < 0:
         raise call.lowering_error("it has negative pads", "crop the image before the network")
     plain = Geometry(spatial, kernel, stride, dilation, ((0, 0),) * rank)
-    mode = str(call.get("auto_pad", "NOTSET"))
-    if mode.startswith("SAME"):
-        if any(step > reach for step, reach in zip(stride, plain.reach, strict=True)):
-            raise call.lowering_error(
-                f"{mode} pads nothing where strides exceed the kernel", "give the pads as numbers"
-            )
-        pads = _same(plain, mode == "SAME_UPPER")
-    elif mode == "VALID":
-        pads = plain.pads
     beyond = _beyond(plain, pads, call.spatial(call.output_shape)) if call.get("ceil_mode", 0) else (0,) * rank
     return Geometry(spatial, kernel, stride, dilation, pads, beyond)
-
-
-def _same(plain: Geometry, upper: bool) -> Pads:
-    """The padding for ceil(size / stride) windows. If it is odd, the larger part is after (``upper``) or before."""
-    pads = []
-    for size, reach, stride in zip(plain.spatial, plain.reach, plain.stride, strict=True):
-        total = max(0, (-(-size // stride) - 1) * stride + reach - size)
-        small, large = total // 2, total - total // 2
-        pads.append((small, large) if upper else (large, small))
-    return tuple(pads)
 
 
 def _beyond(plain: Geometry, pads: Pads, out: tuple[int, ...]) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 ``x[:, indices]`` is exported as Transpose, which brings the indexed axes to the front, GatherND and Transpose back. The
 first of them moves the batch, which no stream does; a Gather along the indexed axis computes the same. Indices of
-neighbouring axes address one axis, which a Reshape makes of them. ``table[indices]`` of a constant is a Gather too.
+several axes address one axis, which a Reshape makes of neighbours; others (``x[:, rows, :, columns]``) become neighbours
+by a Transpose that leaves the batch first. ``table[indices]`` of a constant is a Gather too.
 """
 
 from math import prod
@@ -25,8 +26,8 @@ def with_gathers(model: ModelWrapper) -> ModelWrapper:
     """A loaded model with a Gather for every GatherND; the model itself where it has none.
 
     GatherND of a constant at computed places along all of its axes, of which there are several, stay: they are lookup
-    tables (``hw.lowering.lookup_addresses``). Raises BitfabricError for one along the batch, or along axes that are no
-    neighbours, and for computed places along some of several axes.
+    tables (``hw.lowering.lookup_addresses``). Raises BitfabricError for one along the batch, and for computed
+    places along some of several axes.
     """
     if all(operator_key(node) != KEY for node in model.graph.node):
         return model
@@ -156,32 +157,41 @@ class _Rewriting:
         count, identity = indices.shape[-1], tuple(range(len(self.shapes[data])))
         source, perm = self.orders.get(data, (data, identity))
         axes, shape = perm[:count], self.shapes[source]
-        first = axes[0]
         if 0 in axes:
             raise lowering_error(node, "it works along the batch", "use another axis")
-        if axes != tuple(range(first, first + count)):
-            raise lowering_error(
-                node,
-                f"it takes elements along the axes {list(axes)} of {source}, which are no neighbours in their order",
-                "use neighbouring axes, or one after another",
-            )
-        sizes = shape[first : first + count]
+        together = axes == tuple(range(axes[0], axes[0] + count))
+        before = identity[: axes[0]] if together else (0,)
+        after = tuple(axis for axis in identity if axis not in (*before, *axes))
+        first, sizes = len(before), tuple(shape[axis] for axis in axes)
+        if not together:
+            source = self._transposed(node, source, (*before, *axes, *after))
         columns = np.moveaxis(indices, -1, 0).astype(np.int64)
         places = sum(
-            np.where(column < 0, column + size, column) * prod(sizes[axis + 1 :])
-            for axis, (column, size) in enumerate(zip(columns, sizes, strict=True))
+            np.where(column < 0, column + size, column) * prod(sizes[number + 1 :])
+            for number, (column, size) in enumerate(zip(columns, sizes, strict=True))
         )
+        outer, inner = (tuple(shape[axis] for axis in part) for part in (before, after))
         if count > 1:
-            source = self._reshaped(node, source, (*shape[:first], prod(sizes), *shape[first + count :]))
-        taken = indices.ndim - 1
-        gathered = self._name(f"{node.name}_gathered", (*shape[:first], *indices.shape[:-1], *shape[first + count :]))
+            source = self._reshaped(node, source, (*outer, prod(sizes), *inner))
+        taken = range(first, first + indices.ndim - 1)
+        gathered = self._name(f"{node.name}_gathered", (*outer, *indices.shape[:-1], *inner))
         self.types[gathered] = self.types[data]
         self._declare(gathered)
         self._add("Gather", [source, self._constant(node, "places", np.asarray(places))], gathered, node, axis=first)
-        rest = (axis if axis < first else axis - count + taken for axis in perm[count:])
+        place = {axis: number for number, axis in enumerate(before)}
+        place |= {axis: number for number, axis in enumerate(after, taken.stop)}
         self.gathered.add(node.output[0])
         named = onnx.NodeProto(name=f"{node.name}_order", output=node.output, metadata_props=node.metadata_props)
-        self._ordered(named, gathered, (*range(first, first + taken), *rest))
+        self._ordered(named, gathered, (*taken, *(place[axis] for axis in perm[count:])))
+
+    def _transposed(self, node: onnx.NodeProto, source: str, perm: Axes) -> str:
+        """The tensor ``source`` with its axes in the order ``perm``."""
+        name = self._name(f"{node.name}_transposed", tuple(self.shapes[source][axis] for axis in perm))
+        self.types[name] = self.types[source]
+        self._declare(name)
+        named = onnx.NodeProto(name=name, metadata_props=node.metadata_props)
+        self._add("Transpose", [source], name, named, perm=perm)
+        return name
 
     def _reshaped(self, node: onnx.NodeProto, source: str, shape: Axes) -> str:
         """The tensor ``source`` in another shape."""

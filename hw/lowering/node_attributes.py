@@ -12,3 +12,13 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
             value = onnx.helper.get_attribute_value(each)
             return value.decode() if isinstance(value, bytes) else value
     return default
+
+
+def set_attributes(node: onnx.NodeProto, **values: Any) -> None:
+    """Give a node attributes in place of those that it has of these names; None leaves one out."""
+    kept = [each for each in node.attribute if each.name not in values]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    node.attribute.extend(
+        onnx.helper.make_attribute(name, value) for name, value in values.items() if value is not None
+    )

@@ -87,7 +87,7 @@ IMAGES = {
             weights(b, 2, 2, 3, 3),
         )),
     "strides beyond the kernel": (
-        lambda b, x: b.node("MaxPool", x, kernel_shape=[1, 1], strides=[2, 2], auto_pad="SAME_UPPER")),
+        lambda b, x: b.node("MaxPool", x, kernel_shape=[1, 1], strides=[4, 4], auto_pad="SAME_UPPER")),
     "an image along the batch": (lambda b, x: b.node("Concat", x, x, axis=0)),
     "transposed convolution": (
         lambda b, x: b.node("ConvTranspose", x, weights(b, 2, 2, 2, 2), output_padding=[1, 0])),

@@ -7,6 +7,7 @@ from onnx import AttributeProto, TensorProto
 
 from hw.lowering.gate.limits import MAX_CHANNELS
 from hw.lowering.gate.site import Rule, Shape, Site
+from hw.lowering.node_attributes import set_attributes
 
 Outputs = list[tuple[Shape, int]]
 AUTO_PADS = ("NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
@@ -36,7 +37,11 @@ def gemm(site: Site) -> Outputs:
 
 
 def windows(site: Site, kernel: Shape | None) -> Shape:
-    """The number of windows along each spatial axis; ``kernel`` is that of a Conv's weights."""
+    """The number of windows along each spatial axis; ``kernel`` is that of a Conv's weights.
+
+    Writes the pads of ``auto_pad`` into the node, as numbers: ONNX Runtime leaves dilations out of them in pools, and
+    refuses them in convolutions.
+    """
     shape = site.shape()
     spatial = shape[2:]
     rank = len(spatial)
@@ -46,26 +51,47 @@ def windows(site: Site, kernel: Shape | None) -> Shape:
         raise site.error(f"its input of shape {list(shape)} has {shape[1]:,} channels; {MAX_CHANNELS:,} are read")
     sizes = _kernel(site, kernel)
     strides, dilations, pads = _steps(site, sizes, rank)
+    reaches = tuple((size - 1) * dilation + 1 for size, dilation in zip(sizes, dilations, strict=True))
     mode = site.word("auto_pad", "NOTSET", AUTO_PADS)
+    if mode != "NOTSET":
+        pads = (0,) * 2 * rank if mode == "VALID" else _same(site, mode, reaches, strides)
+        set_attributes(site.node, auto_pad=None, pads=pads)
+    if kernel is None and any(pad >= size for pad, size in zip(pads, 2 * sizes, strict=True)):
+        raise site.error(
+            f"its pads {list(pads)} are not below its kernel_shape {list(sizes)}; ONNX Runtime executes no such pool",
+            "pad by a Pad before it",
+        )
     ceiled = site.flag("ceil_mode") if kernel is None else False
     out = []
-    for axis, size in enumerate(spatial):
-        reach = (sizes[axis] - 1) * dilations[axis] + 1
-        if mode.startswith("SAME"):
-            out.append(-(-size // strides[axis]))
-            continue
-        before, after = (0, 0) if mode == "VALID" else (pads[axis], pads[axis + rank])
+    for axis, (size, reach, stride) in enumerate(zip(spatial, reaches, strides, strict=True)):
+        before, after = pads[axis], pads[axis + rank]
         room = size + before + after - reach
-        if room < 0:
+        count = (-(-room // stride) if ceiled else room // stride) + 1
+        if count < 1:
             raise site.error(
                 f"its window of {reach} elements is larger than its padded input of {size + before + after}",
                 "use a smaller kernel or a larger image",
             )
-        count = (-(-room // strides[axis]) if ceiled else room // strides[axis]) + 1
-        if ceiled and (count - 1) * strides[axis] >= size + before:
+        if ceiled and (count - 1) * stride >= size + before:
             count -= 1  # A window that would start in the padding at the end does not exist.
         out.append(count)
     return tuple(out)
+
+
+def _same(site: Site, mode: str, reaches: Shape, strides: Shape) -> Shape:
+    """The pads for ceil(size / stride) windows. If they are odd, the larger part is after (SAME_UPPER) or before."""
+    halves = []
+    for size, reach, stride in zip(site.shape()[2:], reaches, strides, strict=True):
+        total = (-(-size // stride) - 1) * stride + reach - size
+        if total < -1:  # An element too many is the last one for all runtimes.
+            raise site.error(
+                f"{mode} leaves open which {-total} elements its windows of {reach} with the stride {stride} leave out",
+                "give the pads as numbers",
+            )
+        total = max(0, total)
+        halves.append((total // 2, total - total // 2))
+    before, after = zip(*halves, strict=True)
+    return (*before, *after) if mode == "SAME_UPPER" else (*after, *before)
 
 
 def _kernel(site: Site, kernel: Shape | None) -> Shape:

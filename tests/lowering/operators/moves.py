@@ -100,7 +100,7 @@ ROWS = (
     Row("Slice", _before_conv(_slice([1], [3], [1]), 2), "of channels", **_OUT),
     Row("Slice", _before_conv(_slice([0], [6], [2], [2]), 4), "with steps", since=10, **_OUT),
     Row("Gather", _before_conv(_gather(1, 3, 0, 1), 3), "constant indices", **_OUT),
-    Row("GatherND", _before_conv(_indexed, 3), "constant indices of neighbouring axes, not of the batch", **_OUT),
+    Row("GatherND", _before_conv(_indexed, 3), "constant indices of any axes but the batch", **_OUT),
     Row("Slice", _before_conv(_cropped, 1), "also behind other moves", **_OUT),
     Row("Gather", _before_conv(_gather(2, 5, 3, 1), 4), "of rows and columns in a regular order", **_OUT),
     Row("DepthToSpace", _before_conv(_depth("DepthToSpace"), 1), "order DCR", **_OUT),
