@@ -2,7 +2,7 @@
 
 ``x[:, indices]`` is exported as Transpose, which brings the indexed axes to the front, GatherND and Transpose back. The
 first of them moves the batch, which no stream does; a Gather along the indexed axis computes the same. Indices of
-several axes address one axis, which a Reshape makes of neighbours; others (``x[:, rows, :, columns]``) become neighbours
+several axes address one axis, which a Reshape makes of neighbours; others (``x[:, rows, :, cols]``) become neighbours
 by a Transpose that leaves the batch first. ``table[indices]`` of a constant is a Gather too.
 """
 
