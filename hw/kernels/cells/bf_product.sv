@@ -53,7 +53,7 @@ module bf_product #(
         .COUNT (PLANES),
         .WIDTH (WIDTH),
         .SIGNED(1),
-        .CARRY (A_KIND == "unsigned" ? 0 : 1),
+        .CARRY (1),  // also of unsigned `a`: Yosys makes a tree without carry bits of more lookup tables
         .ADDERS_PER_STAGE (ADDERS_PER_STAGE)
     ) tree (
         .clk,

@@ -26,6 +26,7 @@ DEPTHWISE = (
     ("BIPOLAR", "UINT4", 32, 4),
     ("BIPOLAR", "BIPOLAR", 64, 16),
     ("BIPOLAR", "TERNARY", 64, 8),
+    ("INT8", "UINT4", 32, 4),
 )
 
 

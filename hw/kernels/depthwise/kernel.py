@@ -216,12 +216,15 @@ class Depthwise(ChannelKernel, ConstantProduct):
 
     @cached_property
     def product(self) -> Product:
-        digits = self._digits
-        if self.wide or digits["weight"] <= digits["input"]:
-            return self.product_of("weight", 0 if self.wide else digits["weight"])
-        return self.product_of("input", digits["input"])
+        return self._product("weight", 0) if self.wide else self.product_of_planes
 
-    def product_of(self, serial: str, planes: int) -> Product:
+    @property
+    def product_of_planes(self) -> Product:
+        """The product that adds once for each digit of the operand that has fewer."""
+        serial = min(digits := self._digits, key=lambda name: digits[name])
+        return self._product(serial, digits[serial])
+
+    def _product(self, serial: str, planes: int) -> Product:
         """The product with ``planes`` digits of the ``serial`` operand; 0: a multiplier."""
         types = self._types
         other = "weight" if serial == "input" else "input"

@@ -17,6 +17,7 @@ SMALL = (
     ("weight planes, unsigned", "UINT5", "INT8", 4, 6, 2, (), 1),
     ("part of a window", "INT8", "INT5", 4, 6, 4, (2,), 3),
     ("several windows", "INT8", "UINT8", 4, 6, 4, (4,), 12),
+    ("input planes", "INT8", "UINT5", 4, 6, 2, (), 1),
     ("widest", "INT18", "INT18", 2, 3, 1, (), 1),
 )
 DEPTHWISE = (

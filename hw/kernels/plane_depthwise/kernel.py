@@ -1,6 +1,6 @@
 """Depthwise convolution of wide operands without multipliers: an implementation of ``depthwise``.
 
-Each bit of a weight adds the input, shifted, as ``depthwise`` multiplies narrower operands.
+Each bit of the operand that has fewer adds the other one, shifted, as ``depthwise`` multiplies narrower operands.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,7 @@ class PlaneDepthwise(MultiplierFree, Depthwise):
 
     @cached_property
     def product(self) -> Product:
-        # On Gowin the planes of inputs take twice the lookup tables of those of weights.
-        return self.product_of("weight", self.weight_dtype.bitwidth())
+        return self.product_of_planes
 
     @property
     def variant(self) -> str:
