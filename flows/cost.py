@@ -44,12 +44,13 @@ class HardwareCost:
     the layer has the PE and SIMD of the structure of its zeros (one processing element with one input per cycle for
     "unstructured"), and of the implementations with these the one with the fewest cycles.
 
-    The weights are random, with the same seed for every layer: uniform in the symmetric range of their width, with the
-    fraction of zeros according to ``density`` and ``structure`` (1-bit weights with zeros are ternary). The cost of a
-    layer of a trained network differs in the parts that depend on the values of weights: accumulator width, the adders
-    of constant matrices, and memories of few words, in which synthesis shares equal columns.
+    Where the weights' ``integers`` are not given they are random, with the same seed for every layer: uniform in the
+    symmetric range of their width, with the fraction of zeros according to ``density`` and ``structure`` (1-bit weights
+    with zeros are ternary). The cost of a layer of a trained network differs in the parts that depend on the values of
+    weights: what repeats in them, accumulator width, the adders of constant matrices, and memories of few words, in
+    which synthesis shares equal columns.
 
-    Costs are kept: an equal call is answered at once.
+    Costs without integers are kept: an equal call is answered at once.
 
     Raises UsageError for an unknown device, for ``cycles`` together with ``folding``, a budget that no folding reaches,
     an illegal folding, and a density outside 0 to 1.
@@ -73,16 +74,18 @@ class HardwareCost:
         bits: LayerBits,
         density: float = 1.0,
         structure: Structure | str = "unstructured",
+        integers: np.ndarray | None = None,
     ) -> LayerCost:
         """The estimated resources, cycles per frame and bits of weight memories of one layer."""
         request = shape, bits, density, read_structure(structure)
+        if integers is not None:
+            return self._cost(shape, layer_graph(*request, integers), request[-1])
         if request not in self._known:
-            self._known[request] = self._cost(*request)
+            self._known[request] = self._cost(shape, layer_graph(*request), request[-1])
         return self._known[request]
 
-    def _cost(self, shape: LayerShape, bits: LayerBits, density: float, structure: Structure) -> LayerCost:
+    def _cost(self, shape: LayerShape, graph: Graph, structure: Structure) -> LayerCost:
         device: Device = find_device(self.device)
-        graph = layer_graph(shape, bits, density, structure)
         if self.cycles is not None:
             try:
                 folding = choose.for_cycles(graph, self.cycles, device.family, device.capacity, device.clock_mhz)
@@ -134,10 +137,15 @@ def cost_on(target: str, fps: float | None = None) -> HardwareCost:
 
 
 def layer_graph(
-    shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure | str = "unstructured"
+    shape: LayerShape,
+    bits: LayerBits,
+    density: float = 1.0,
+    structure: Structure | str = "unstructured",
+    integers: np.ndarray | None = None,
 ) -> Graph:
-    """The unfolded kernels of a layer with drawn weights (see ``HardwareCost``)."""
-    weights, weight_dtype = _weights(shape, bits, density, read_structure(structure))
+    """The unfolded kernels of a layer with these integers, or with drawn ones (see ``HardwareCost``)."""
+    weights = _drawn_weights(shape, bits, density, read_structure(structure)) if integers is None else integers
+    weight_dtype = _weight_dtype(bits, weights)
     nodes: list[Node] = []
     edge, dtype, prefix = "x", _input_dtype(bits), shape.image
     entered: tuple[int, ...] = (*shape.image, shape.inputs)
@@ -168,10 +176,14 @@ def _input_dtype(bits: LayerBits) -> BaseDataType:
     return DataType["BIPOLAR"] if bits.inputs == 1 else smallest_dtype(-(2 ** (bits.inputs - 1)), 0)
 
 
-def _weights(
-    shape: LayerShape, bits: LayerBits, density: float, structure: Structure
-) -> tuple[np.ndarray, BaseDataType]:
-    """Drawn weights (outputs, inputs / groups, *kernel) and their type."""
+def _weight_dtype(bits: LayerBits, weights: np.ndarray) -> BaseDataType:
+    if bits.weights in (1, "ternary"):
+        return DataType["BIPOLAR" if bits.weights == 1 and weights.all() else "TERNARY"]
+    return DataType[f"INT{bits.weights}"]
+
+
+def _drawn_weights(shape: LayerShape, bits: LayerBits, density: float, structure: Structure) -> np.ndarray:
+    """Weights (outputs, inputs / groups, *kernel)."""
     if not 0 <= density <= 1:
         raise UsageError(f"density={density} is not from 0 to 1")
     random = np.random.default_rng(0)
@@ -183,9 +195,7 @@ def _weights(
         matrix = _kept(np.moveaxis(weights, 1, -1).reshape(shape.outputs, -1).shape, density, structure, random)
         kept = np.moveaxis(matrix.reshape(shape.outputs, *shape.kernel, -1), -1, 1)
         weights = weights * kept
-    if bits.weights in (1, "ternary"):
-        return weights, DataType["BIPOLAR" if bits.weights == 1 and density == 1 else "TERNARY"]
-    return weights, DataType[f"INT{bits.weights}"]
+    return weights
 
 
 def _kept(size: tuple[int, ...], density: float, structure: Structure, random: np.random.Generator) -> np.ndarray:

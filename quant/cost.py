@@ -7,6 +7,8 @@ search and the resource model of ``hw``. Any function with the same signature ca
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+
 from quant.errors import QuantError
 from quant.structure import Structure
 
@@ -110,11 +112,17 @@ class LayerCost:
 
 
 class CostModel(Protocol):
-    """The cost of a layer in hardware: ``cost(shape, bits, density, structure)``."""
+    """The cost of a layer in hardware: ``cost(shape, bits, density, structure, integers)``."""
 
     def __call__(
-        self, shape: LayerShape, bits: LayerBits, density: float = 1.0, structure: Structure | str = "unstructured"
+        self,
+        shape: LayerShape,
+        bits: LayerBits,
+        density: float = 1.0,
+        structure: Structure | str = "unstructured",
+        integers: np.ndarray | None = None,
     ) -> LayerCost:
         """``density`` is the fraction (0 to 1) of the weights that are not zero, ``structure`` says which ones
-        (``quant.structure``)."""
+        (``quant.structure``). ``integers``, of the shape ``shape.weights``, are the weights where they are known, with
+        all that repeats in them (ties, few values); ``density`` is theirs then."""
         ...

@@ -155,8 +155,9 @@ def _whole_numbers(model: Network) -> tuple[int, bool] | None:
 def summary(model: Network, cost: CostModel | None = None) -> Summary:
     """Returns the sizes and operations of every linear, convolution and table layer, for one frame of zeros.
 
-    ``cost`` (``flows.cost.HardwareCost``) adds the cost of each quantized layer in hardware, for its density. Layers in
-    groups other than depthwise ones, experts, tables and floating point have none (``has_cost``).
+    ``cost`` (``flows.cost.HardwareCost``) adds the cost of each quantized layer in hardware, for its integers, with
+    their zeros and ties. Layers in groups other than depthwise ones, experts, tables and floating point have none
+    (``has_cost``).
 
     >>> from quant import create_model
     >>> sizes = summary(create_model("tfc-w1a1"))
@@ -221,7 +222,10 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
             )
         )
         if cost is not None and has_cost(layer, rows[-1]):
-            rows[-1] = replace(rows[-1], cost=cost(*cost_input(layer, rows[-1]), rows[-1].density))
+            assert codes is not None
+            shape, bits_of = cost_input(layer, rows[-1])
+            integers = codes.cpu().numpy().reshape(shape.weights)
+            rows[-1] = replace(rows[-1], cost=cost(shape, bits_of, rows[-1].density, integers=integers))
 
     def measure_tables(layer, inputs, output) -> None:  # type: ignore[no-untyped-def]
         codes = layer.codes()

@@ -15,7 +15,8 @@ from hw.host.errors import UsageError
 from hw.ir.kernel import Folding
 from hw.model import Model
 from hw.passes.lanes import insert_width_converters
-from quant import create_model, export
+from quant import create_model, export, summary
+from quant.compression import prune, tie
 from quant.cost import CostModel, LayerBits, LayerCost, LayerShape
 from quant.errors import QuantError
 from quant.structure import structure as read_structure
@@ -134,6 +135,20 @@ def test_density_and_structure():
     [node] = layer_graph(shape, LayerBits(1, 1, True), 0.25, "outputs").nodes
     assert node.kernel.weight_dtype.name == "TERNARY"
     assert (node.kernel.weights != 0).any(axis=1).sum() == 8
+
+
+def test_costs_of_a_network_are_those_of_its_weights():
+    """Ties, and zeros where they are: the weights of the summary are those that hardware will have, not drawn ones."""
+    cost = HardwareCost(DEVICE, cycles=80)
+    dense = create_model("tfc-w4a4")
+    tied, pruned = tie(dense, "circulant:8"), prune(dense, 0.75, structure="bank-balanced:8x8")
+    whole, ties, zeros = (summary(each, cost) for each in (dense, tied, pruned))
+    assert whole.costs["rom_bits"] == whole.memory_bits == ties.memory_bits
+    assert ties.costs["rom_bits"] < whole.costs["rom_bits"] / 5
+    assert zeros.costs["lut"] < whole.costs["lut"] / 2
+    codes = tied.hidden[0].linear.quant_weight().int().numpy()
+    [node] = layer_graph(LayerShape(64, 64), LayerBits(4, 8), integers=codes).nodes
+    np.testing.assert_array_equal(node.kernel.weights, codes)
 
 
 def test_what_zeros_save_at_a_rate():

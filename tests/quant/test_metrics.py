@@ -133,7 +133,7 @@ def test_zeros_values_and_digits_of_each_layer():
 def test_costs_are_those_of_the_cost_model():
     asked = []
 
-    def cost(shape, bits, density=1.0, structure="unstructured"):
+    def cost(shape, bits, density=1.0, structure="unstructured", integers=None):
         asked.append((shape, bits, density))
         return LayerCost(10 * shape.outputs, 1, 2, 0, shape.inputs, 100)
 
@@ -152,7 +152,7 @@ def test_costs_are_those_of_the_cost_model():
 def test_layers_without_a_cost_are_named():
     """Groups, and depthwise convolutions with several filters a channel: the sums are those of the others."""
 
-    def cost(shape, bits, density=1.0, structure="unstructured"):
+    def cost(shape, bits, density=1.0, structure="unstructured", integers=None):
         return LayerCost(*[round(density * np.prod(shape.weights))] * 6)
 
     scheme = schemes.get("integer")
