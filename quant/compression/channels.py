@@ -22,6 +22,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quant.compression.weights import Layer, find_layers, is_transposed, layer_kind
 from quant.errors import QuantError
 from quant.function_tensors import tensors_in
+from quant.layers import ByChannel, Maxout
 
 _MOVES = {
     torch.flatten,
@@ -38,9 +39,16 @@ _MOVES = {
     functional.adaptive_avg_pool2d,
 }
 """Functions that treat all channels alike, and keep their order."""
-_ACTIVATIONS = {functional.relu, torch.relu, torch.Tensor.relu}
-_SCALINGS = {"mul", "__mul__", "__rmul__", "div", "__truediv__", "neg", "__neg__"}
+_ACTIVATIONS = {
+    "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardtanh", "hardswish",
+    "hardsigmoid", "sigmoid", "tanh", "softplus", "softsign", "clamp", "abs", "square", "exp",
+}  # fmt: skip
+"""Functions of each element alone, by name."""
 _SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
+_SCALINGS = {
+    *_SUMS, "sub", "__sub__", "__rsub__", "rsub", "mul", "__mul__", "__rmul__", "div", "__truediv__", "neg", "__neg__",
+}  # fmt: skip
+"""Operators that are functions of each element alone where the other operand is one number."""
 _JOINS = {"cat", "concat", "concatenate"}
 _REDUCTIONS = {"mean", "sum", "amax"}
 """Functions that keep the channels where they are over positions."""
@@ -72,8 +80,8 @@ class Group:
 
     - ``producers``: the layers that make them; more than one where outputs are added.
     - ``norms``: the BatchNorms that they pass.
-    - ``active``: whether they passed an activation, and ``uneven``: whether a norm came after it, or the activation's
-      quantizer has one scale for each channel.
+    - ``active``: whether they passed an activation, and ``uneven``: whether a norm came after it, the activation's
+      quantizer has one scale for each channel, or a function has learned numbers for each.
     - ``readers``: the layers that read them, those of depthwise convolutions not included.
     - ``depthwise``: the depthwise convolutions that they pass.
     - ``fixed``: why no channel can be removed; None: they can be.
@@ -99,8 +107,8 @@ class Group:
 class Channels:
     """The groups of a network, by the name of each producer, and what each module reads (channels of its input).
 
-    ``inputs`` are the parts of the inputs of layers and BatchNorms, by name. Layers and norms that run in no frame are
-    missing.
+    ``inputs`` are the parts of the inputs of layers, BatchNorms and functions with learned numbers for each channel
+    (``quant.layers.ByChannel``), by name. Those that run in no frame are missing.
     """
 
     of: dict[str, Group]
@@ -109,6 +117,13 @@ class Channels:
     def groups(self) -> list[Group]:
         """Every group once, in the order in which they are made."""
         return list({id(group): group for group in self.of.values()}.values())
+
+    def instead(self) -> str:
+        """What to do where channels cannot be removed: the layers whose channels can, or another method."""
+        names = [group.name for group in self.groups() if group.fixed is None and group.channels > 1]
+        if names:
+            return f"choose other layers: {', '.join(names)}"
+        return "take another method (prune), or train a narrower network"
 
     def places(self, name: str, group: Group) -> list[tuple[int, Part]]:
         """Returns where a group's channels are in the inputs of a layer or BatchNorm: the first place of each part."""
@@ -165,7 +180,7 @@ def _followed(
 ) -> Parts | None:  # fmt: skip
     """The parts of a function's result; None for functions that are not followed."""
     trace, first = flows[0].tracer, flows[0]
-    others = len(given) > len(flows)  # a parameter, for example
+    others = any(each.numel() > 1 for each in given if not hasattr(each, "parts"))  # a parameter, for example
     if len(made) != 1:
         return None
     axes = {axis % first.dim() for axis in _axes(args, kwargs)} if name in _JOINS | _REDUCTIONS else set()
@@ -175,12 +190,12 @@ def _followed(
         return trace.add(first.parts, flows[1].parts)
     if len(flows) > 1 or others:
         return None
-    if func in _ACTIVATIONS:
+    if name in _ACTIVATIONS:
         trace.activate(first.parts, even=True)
-    if func in _MOVES | _ACTIVATIONS:
+    if func in _MOVES:
         return _moved(first, made[0])
     within = name in _REDUCTIONS and min(axes, default=0) > 1
-    return first.parts if within or name in _SCALINGS else None
+    return first.parts if within or name in _SCALINGS | _ACTIVATIONS else None
 
 
 def _axes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
@@ -253,11 +268,16 @@ class _Trace:
     def join(self, tensors: Any) -> Parts:
         parts: list[Part] = []
         for each in tensors:
-            own = each.parts if hasattr(each, "parts") else (Part(None, each.shape[1]),)
-            for group in self.of(own):
-                group.joined = True
-            parts += own
+            parts += self._joined(each.parts if hasattr(each, "parts") else (Part(None, each.shape[1]),))
         return tuple(parts)
+
+    def repeat(self, parts: Parts, copies: int) -> Parts:
+        return self._joined(parts) * copies if copies > 1 else parts
+
+    def _joined(self, parts: Parts) -> Parts:
+        for group in self.of(parts):
+            group.joined = True
+        return parts
 
     def enter(self, name: str, x: torch.Tensor) -> Parts:
         """Notes what a module reads; a module that runs again must keep its channels."""
@@ -326,6 +346,17 @@ def channels_of(model: torch.nn.Module, frame: torch.Tensor) -> Channels:
             group.norms.append(names[module])
         return trace.mark(output, parts)
 
+    def shifted(module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        parts = trace.enter(names[module], module.__dict__.pop("_entered"))
+        trace.activate(parts, even=False)
+        return trace.mark(output, trace.repeat(parts, module.copies))
+
+    def pooled(module: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+        flow = module.__dict__.pop("_entered")
+        if isinstance(flow, _Flow) and hasattr(flow, "parts"):
+            trace.fix(flow.parts, f"Maxout takes the largest of each {module.count} of them")
+        return trace.mark(output, (Part(None, output.shape[1]),))
+
     def activated(module: Any, _inputs: Any, output: Any) -> Any:
         flow = module.__dict__.pop("_entered")
         if not isinstance(flow, _Flow) or not hasattr(flow, "parts"):
@@ -339,6 +370,9 @@ def channels_of(model: torch.nn.Module, frame: torch.Tensor) -> Channels:
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(made)]
         elif isinstance(module, _BatchNorm):
             hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(normed)]
+        elif isinstance(module, ByChannel | Maxout):
+            after = shifted if isinstance(module, ByChannel) else pooled
+            hooks += [module.register_forward_pre_hook(enter), module.register_forward_hook(after)]
         elif isinstance(module, ActQuantProxyFromInjector) and module.is_quant_enabled:
             quantizer: Any = module.fused_activation_quant_proxy.tensor_quant
             hooks += [quantizer.register_forward_pre_hook(enter), quantizer.register_forward_hook(activated)]

@@ -39,8 +39,8 @@ class Removable:
         if not groups:
             reasons = [f"{name} ({found.of[name].fixed or 'it has one only'})" for name in chosen if name in found.of]
             raise QuantError(
-                f"no channel can be removed, not of {', '.join(reasons) or 'layers that the network does not use'}: "
-                "choose other layers",
+                f"no channel can be removed, not of {', '.join(reasons) or 'layers that the network does not use'}; "
+                f"{found.instead()}",
                 status=2,
             )
         return cls(found, groups, find_layers(model), norms_of(model))

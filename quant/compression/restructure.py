@@ -15,6 +15,7 @@ from quant.compression.factored import replace_layers
 from quant.compression.forms import CompressedWeight, Shared, Tied
 from quant.compression.weights import Layer, compression_of, find_layers, is_quantized, latent_of, layer_kind
 from quant.errors import QuantError
+from quant.layers import ByChannel
 from quant.models import create_model
 from quant.models.network import Network
 
@@ -92,12 +93,20 @@ def select_norm(norm: Any, places: torch.Tensor) -> None:
     norm.num_features = len(places)
 
 
-def slim_change(layers: Mapping[str, Layer], norms: Mapping[str, Any]) -> dict[str, Any]:
-    """Describes a network's sizes, for ``restructure``."""
+def select_numbers(function: ByChannel, places: torch.Tensor) -> None:
+    """Reduces the learned numbers of a function, in place, to those of some channels of its input."""
+    for each in function.numbers():
+        each.data = each.data[places].clone()
+
+
+def slim_change(model: torch.nn.Module, layers: Mapping[str, Layer]) -> dict[str, Any]:
+    """Describes the sizes of ``layers`` of a network, and of all its modules with numbers for each channel, for
+    ``restructure``."""
     return {
         "kind": "slim",
         "layers": {name: [len(layer.weight), _inputs(layer)] for name, layer in layers.items()},
-        "norms": {name: norm.num_features for name, norm in norms.items()},
+        "norms": {name: norm.num_features for name, norm in norms_of(model).items()},
+        "by_channel": {name: len(function.numbers()[0]) for name, function in functions_of(model).items()},
     }
 
 
@@ -110,12 +119,19 @@ def norms_of(model: torch.nn.Module) -> dict[str, Any]:
     return {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
 
 
+def functions_of(model: torch.nn.Module) -> dict[str, ByChannel]:
+    """Returns the functions with learned numbers for each channel by name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, ByChannel)}
+
+
 def _slim(model: torch.nn.Module, change: Mapping[str, Any]) -> None:
-    layers, norms = find_layers(model), norms_of(model)
+    layers, norms, functions = find_layers(model), norms_of(model), functions_of(model)
     for name, (outputs, inputs) in change["layers"].items():
         select(name, layers[name], torch.arange(outputs), torch.arange(inputs))
     for name, channels in change["norms"].items():
         select_norm(norms[name], torch.arange(channels))
+    for name, channels in change.get("by_channel", {}).items():
+        select_numbers(functions[name], torch.arange(channels))
 
 
 def _low_rank(model: torch.nn.Module, change: Mapping[str, Any]) -> None:

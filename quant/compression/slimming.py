@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from quant.compression.channels import Channels, Group, channels_of, network_frame
-from quant.compression.restructure import norms_of, select, select_norm, slim_change
+from quant.compression.restructure import (
+    functions_of,
+    norms_of,
+    select,
+    select_norm,
+    select_numbers,
+    slim_change,
+)
 from quant.compression.weights import Layer, Model, find_layers, is_quantized, of_scheme, weight_of
 from quant.errors import QuantError
 from quant.models.network import Network
@@ -40,6 +47,8 @@ def slim(model: Model, keep: Keep, *, granularity: int = 1, frame: torch.Tensor 
         if group.name in kept:
             raise QuantError(f"keep={name!r} belongs to {group.name}, whose channels are given already", status=2)
         kept[group.name] = _places(name, group, channels, granularity)
+        if group.fixed and len(kept[group.name]) < group.channels:
+            raise QuantError(f"the channels of {name} must all stay: {group.fixed}; {found.instead()}", status=2)
     return _without(model, found, {name: places for name, places in kept.items()
                                    if len(places) < found.of[name].channels})  # fmt: skip
 
@@ -52,8 +61,6 @@ def _places(name: str, group: Group, channels: Iterable[int] | int, granularity:
         raise QuantError(
             f"keep of {name}: give at least one of its {group.channels} channels, 0 to {group.channels - 1}", status=2
         )
-    if group.fixed and len(numbers) < group.channels:
-        raise QuantError(f"the channels of {name} must all stay: {group.fixed}", status=2)
     missing = min(group.channels, -(-len(numbers) // granularity) * granularity) - len(numbers)
     others = [each for each in range(group.channels) if each not in set(numbers)]
     return torch.tensor(sorted([*numbers, *others[:missing]]))
@@ -72,7 +79,7 @@ def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Mo
     small, changed = _selected(model, found, keep)
     layers = find_layers(small)
     if isinstance(small, Network):
-        sizes = slim_change({name: layers[name] for name in layers if name in changed}, norms_of(small))
+        sizes = slim_change(small, {name: layers[name] for name in layers if name in changed})
         small.changes = (*small.changes, sizes)
     return small
 
@@ -80,12 +87,15 @@ def _without(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> Mo
 def _selected(model: Model, found: Channels, keep: dict[str, torch.Tensor]) -> tuple[Model, set[str]]:
     """A copy whose groups have the channels ``keep``, in that order, and the layers that changed."""
     small = copy.deepcopy(model)
-    layers, norms = find_layers(small), norms_of(small)
+    layers, norms, functions = find_layers(small), norms_of(small), functions_of(small)
     changed = set()
     for name, parts in found.inputs.items():
         inputs = found.chosen(parts, keep)
         if name in norms:
             select_norm(norms[name], inputs)
+            continue
+        if name in functions:
+            select_numbers(functions[name], inputs)
             continue
         layer = layers[name]
         outputs = inputs if name not in found.of else keep.get(found.of[name].name, torch.arange(len(layer.weight)))

@@ -11,7 +11,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quant.compression.channels import channels_of, network_frame
-from quant.compression.restructure import norms_of
+from quant.compression.restructure import functions_of, norms_of
 from quant.compression.weights import find_layers
 from quant.errors import QuantError
 from quant.models import create_model
@@ -50,11 +50,16 @@ def widen(network: Network, *, noise: float = 0.01, seed: int = 0, **options: ob
         maps[group.name] = torch.cat([torch.arange(count), torch.randint(count, (wanted - count,), generator=random)])
     layers, small = find_layers(wide), find_layers(network)
     norms, small_norms = norms_of(wide), norms_of(network)
+    functions, small_functions = functions_of(wide), functions_of(network)
     for name, parts in before.inputs.items():
         inputs = before.chosen(parts, maps)
         if name in norms:
             for key, value in small_norms[name].state_dict().items():
                 getattr(norms[name], key).copy_(value[inputs] if value.dim() else value)
+            continue
+        if name in functions:
+            for number, old in zip(functions[name].numbers(), small_functions[name].numbers(), strict=True):
+                number.copy_(old[inputs])
             continue
         layer, old = layers[name], small[name]
         depthwise = name not in before.of

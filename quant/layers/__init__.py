@@ -3,7 +3,16 @@
 Shapes are those of torch: (N, features), (N, C, L), (N, C, H, W).
 """
 
-from quant.layers.activations import Activation, CReLU, Maxout, MultiBias, ReluActivation, activation, signed_activation
+from quant.layers.activations import (
+    Activation,
+    ByChannel,
+    CReLU,
+    Maxout,
+    MultiBias,
+    ReluActivation,
+    activation,
+    signed_activation,
+)
 from quant.layers.blocks import Add, average_pool, block, conv_block, linear_part
 from quant.layers.early_exit import EarlyExits
 from quant.layers.ends import Denormalize, InputQuant, LogitScale, Normalize
@@ -15,6 +24,7 @@ from quant.layers.weighted import Conv1d, Conv2d, ConvTranspose1d, ConvTranspose
 __all__ = [
     "Activation",
     "Add",
+    "ByChannel",
     "CReLU",
     "Conv1d",
     "Conv2d",

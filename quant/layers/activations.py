@@ -13,6 +13,7 @@ from quant.schemes.scheme import Scheme
 
 __all__ = [
     "Activation",
+    "ByChannel",
     "CReLU",
     "Maxout",
     "MultiBias",
@@ -75,7 +76,18 @@ class CReLU(torch.nn.Module):
         return torch.cat([self.act(z), self.act(-z)], 1)
 
 
-class MultiBias(torch.nn.Module):
+class ByChannel(torch.nn.Module):
+    """A function with learned numbers for each channel of its input; its output has the channels ``copies`` times, one
+    copy after another."""
+
+    copies = 1
+
+    def numbers(self) -> list[torch.nn.Parameter]:
+        """The learned numbers, each of the shape (channels, ...)."""
+        raise NotImplementedError
+
+
+class MultiBias(ByChannel):
     """``concat(act(z + d_1), ..., act(z + d_K))`` along the channels, with a learned d_k for each channel.
 
     (N, C, *spatial) -> (N, K C, *spatial), K = ``count``, with ``dimensions`` spatial axes. d starts evenly spread from
@@ -88,6 +100,10 @@ class MultiBias(torch.nn.Module):
         self.act = activation(scheme)
         spread = torch.linspace(-0.5, 0.5, count) if count > 1 else torch.zeros(1)
         self.biases = torch.nn.ParameterList(start.repeat(channels, *[1] * dimensions) for start in spread)
+        self.copies = count
+
+    def numbers(self) -> list[torch.nn.Parameter]:
+        return list(self.biases)
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         return torch.cat([self.act(z + bias) for bias in self.biases], 1)

@@ -7,7 +7,7 @@ ECCV 2020, equations 3 to 5.
 import torch
 
 from quant.errors import QuantError
-from quant.layers.activations import Activation
+from quant.layers.activations import Activation, ByChannel
 from quant.layers.blocks import Add, linear_part
 from quant.schemes.scheme import Scheme
 
@@ -24,7 +24,7 @@ def _shift(channels: int, dimensions: int) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.zeros(channels, *[1] * dimensions))
 
 
-class RSign(torch.nn.Module):
+class RSign(ByChannel):
     """The scheme's sign of ``x - shift``, with a learned shift for each channel: (N, C, *spatial), any shape.
 
     In hardware the shift is a part of the channel's threshold. A scheme that quantizes nothing has the shift alone: the
@@ -44,11 +44,14 @@ class RSign(torch.nn.Module):
         self.shift = _shift(channels, dimensions)
         self.act = Activation(act_quant=scheme.act_quant())
 
+    def numbers(self) -> list[torch.nn.Parameter]:
+        return [self.shift]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.act(x - self.shift)
 
 
-class RPReLU(torch.nn.Module):
+class RPReLU(ByChannel):
     """``PReLU(x - before) + after``, with a learned slope and two learned shifts for each channel: (N, C, *spatial).
 
     In hardware it is no operator of its own: the thresholds of the quantizers behind it contain it, exactly.
@@ -58,6 +61,9 @@ class RPReLU(torch.nn.Module):
         super().__init__()
         self.before, self.after = _shift(channels, dimensions), _shift(channels, dimensions)
         self.prelu = torch.nn.PReLU(channels, SLOPE)
+
+    def numbers(self) -> list[torch.nn.Parameter]:
+        return [self.before, self.after, self.prelu.weight]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.prelu(x - self.before) + self.after

@@ -27,7 +27,7 @@ from quant import (
 from quant.compression.channel_lasso import _Problem
 from quant.compression.channels import channels_of
 from quant.compression.criteria import Removable, channel_savings, choose_channels
-from quant.compression.restructure import renewed
+from quant.compression.restructure import functions_of, renewed
 from quant.compression.weights import find_layers, latent_of, weight_of
 from quant.cost import LayerCost
 from quant.errors import QuantError
@@ -40,13 +40,21 @@ SMALL = {
     "resnet8-w4a4": {"width": 1 / 2, "input_shape": (1, 8, 8), "in_range": (0, 16)},
     "mobilenet-v1-w4a4": {"width": 1 / 8, "input_shape": (1, 8, 8), "in_range": (0, 16)},
     "resnet8-float": {"width": 1 / 2, "input_shape": (1, 8, 8), "in_range": (0, 16)},
+    "lenet5-w4a4 mba": {"input_shape": (1, 16, 16), "activation": "mba"},
+    "resnet8-w1a1 react": {"width": 1 / 2, "input_shape": (1, 8, 8), "in_range": (0, 16), "activation": "react"},
 }
 
 
+QUICK = "lenet5-w4a4", "cnv-w1a1", "lenet5-w4a4 mba", "resnet8-w1a1 react"
+
+
 def network(name: str, **options):
-    """A network with statistics, and inputs."""
+    """A network with statistics and learned numbers of channels, and inputs."""
     torch.manual_seed(0)
-    model = create_model(name, **(SMALL.get(name, {}) | options))
+    model = create_model(name.split()[0], **(SMALL.get(name, {}) | options))
+    for function in functions_of(model).values():
+        for number in function.numbers():
+            torch.nn.init.uniform_(number, -0.5, 0.5)
     low, high = model.in_range
     x = torch.randint(low, high, (8, *model.input_shape), generator=torch.Generator().manual_seed(1)).float()
     for _ in range(2):
@@ -137,7 +145,7 @@ def test_channels_that_are_zero_can_go(name, seed):
 
 
 @pytest.mark.parametrize(("name", "scheme"), [
-    *(pytest.param(name, None, marks=[pytest.mark.slow] * (name not in ("lenet5-w4a4", "cnv-w1a1"))) for name in SMALL),
+    *(pytest.param(name, None, marks=[pytest.mark.slow] * (name not in QUICK)) for name in SMALL),
     ("tfc-w4a4", "accumulator_aware"), ("tfc-w4a4", "learned_step"),
 ])  # fmt: skip
 def test_a_slimmed_network_is_stored_and_exported(name, scheme, tmp_path):
@@ -178,13 +186,16 @@ def test_bad_requests():
     model, _ = network("tfc-w4a4")
     for keep, options, words in (
         ({"hidden.7": [0]}, {}, "keep='hidden.7' is no layer"),
-        ({"output": [0]}, {}, "must all stay: it is an output"),
+        ({"output": [0]}, {}, "must all stay: it is an output of the network; choose other layers: hidden.0.linear"),
         ({"hidden.0.linear": []}, {}, "give at least one of its 12 channels"),
         ({"hidden.0.linear": [12]}, {}, "0 to 11"),
         ({"hidden.0.linear": 4}, {"granularity": 0}, "no whole number"),
     ):
         with pytest.raises(QuantError, match=words):
             compression.slim(model, keep, **options)
+    largest, _ = network("lenet5-w4a4", activation="maxout:2")
+    with pytest.raises(QuantError, match=r"stay: Maxout takes the largest of each 2 of them; choose .*: hidden"):
+        compression.slim(largest, {"features.0.conv": 2})
     sized, _ = network("tfc-wternarya4", scheme="ternary_connect", hidden=[12, 16])
     with pytest.raises(QuantError, match="scale that follows from the layer's size"):
         compression.slim(sized, {"hidden.0.linear": 4})
