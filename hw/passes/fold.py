@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hw.host.errors import BitfabricError, UsageError
 from hw.ir.graph import Graph
-from hw.ir.kernel import Folding, Kernel
+from hw.ir.kernel import SETTINGS, Folding, Kernel
 from hw.kernels.sparse_window.kernel import SparseWindow
 from hw.passes import chains, columns
 
@@ -27,16 +27,25 @@ def current_folding(graph: Graph) -> FoldingTable:
 def apply_folding(graph: Graph, table: FoldingTable) -> Graph:
     """The graph with the folding ``table``.
 
-    Raises BitfabricError for an unknown layer, an unknown implementation, and a folding that is not legal.
+    Raises BitfabricError for an unknown layer, an unknown implementation, a folding that is not legal, and a setting
+    that the implementation does not have.
     """
     graph, kernels = columns.reformed(graph, table), dict[str, Kernel]()
     for name, folding in table.items():
         node = graph.node(name)
         try:
             kernels[name] = implementation(node.kernel, folding.implementation).fold(folding)
+            _check_settings(kernels[name], folding)
         except BitfabricError as error:
             raise UsageError(f"layer {node.title}: {error}") from None
     return graph.with_kernels(kernels)
+
+
+def _check_settings(folded: Kernel, folding: Folding) -> None:
+    """Raise BitfabricError for settings that a kernel would ignore."""
+    for name in SETTINGS:
+        if getattr(folding, name) and not getattr(folded.folding, name):
+            raise BitfabricError(f"{folded.op} has no setting {name}; leave it out, or choose another implementation")
 
 
 def plain(graph: Graph) -> Graph:

@@ -154,8 +154,8 @@ def share_by_mixture(model: Model, mixture: Mixture, *, layers: Layers = None) -
         for name, layer in chosen.items():
             if not bool((choices[name] > 0).any()):
                 raise QuantError(
-                    f"soft weight sharing has set every weight of layer {name} to 0: lower tau or zero, or choose "
-                    "other layers",
+                    f"soft weight sharing has set every weight of layer {name} to 0: train the mixture for longer "
+                    "(prior_epochs), begin with a smaller deviation or zero, lower tau, or choose other layers",
                     status=2,
                 )
             attach(layer, Shared(centroids, place[choices[name]]), own_grid(layer))

@@ -283,6 +283,10 @@ def test_files_round_trip_and_finns_defaults(tmp_path):
         ('{"fc0": {"PE": 0}}', "PE must be a positive integer, not 0"),
         ('{"fc0": {"PE": true}}', "PE must be a positive integer"),
         ('{"fc0": {"PE": 3}}', "fc0.*3"),
+        (
+            '{"fc0": {"PE": 1, "adders_per_stage": 2}}',
+            "fc0: matrix_vector has no setting adders_per_stage; leave it out",
+        ),
     ],
 )
 def test_bad_files_are_refused_by_name(tmp_path, text, message):
