@@ -193,8 +193,8 @@ class Lowering:
             )
         if result.affine is None:
             raise BitfabricError(
-                f"{reader.name}: its input passes {', '.join(dict.fromkeys(filter(None, result.origins)))} after the "
-                "last quantizer and is floating point; put a quantizer before it"
+                f"{reader.name}: its input passes {result.not_affine} after the last quantizer and is floating point; "
+                "put a quantizer before it"
             )
         return result
 

@@ -177,6 +177,14 @@ class IntegerTensor(Chain):
                 return None
         return form
 
+    @property
+    def not_affine(self) -> str:
+        """The model's nodes of the steps that are not affine, to be named in an error; of all where each one is."""
+        frame = (*(1,) * (len(self.shape) - 1), self.channels)
+        named = [(each, origin) for each, origin in zip(self.steps, self.origins, strict=True) if origin]
+        bent = [origin for each, origin in named if affine_form((each,), frame) is None]
+        return ", ".join(dict.fromkeys(bent or (origin for _, origin in named)))
+
     def _equal(self, steps: Steps) -> bool:
         """Whether other steps give the same values for all integers; False where these are too many to try."""
         low, high = self.bounds

@@ -56,8 +56,7 @@ def _bits(context: Lowering, form: LinearForm, node: onnx.NodeProto) -> _Bits:
     if tensor.affine is None:
         raise lowering_error(
             node,
-            f"its bits ({name}) are computed in floating point by "
-            f"{', '.join(dict.fromkeys(filter(None, tensor.origins)))} after the last quantizer",
+            f"its bits ({name}) are computed in floating point by {tensor.not_affine} after the last quantizer",
             "compare with levels (GreaterOrEqual, Greater, LessOrEqual, Less), or quantize to one bit",
         )
     places = element_order(tensor.layout_ops, tensor.shape).ravel()

@@ -153,7 +153,7 @@ def _float16_scale(b):
     ("make", "why"),
     [
         (_bfloat16, "Cast_1: the result of Cast is of type bfloat16; export the model in float32"),
-        (_rounded_input, "MatMul_4: its input passes Quant_0, Cast_1, Cast_2 after the last quantizer"),
+        (_rounded_input, "MatMul_4: its input passes Cast_1 after the last quantizer"),
         (_float16_layer, "MatMul_2: MatMul cannot be lowered: its input t1 is float16; cast it to float32"),
         (_mask, "Dropout_1: Dropout cannot be lowered: its output t1_1 is used"),
         (_training, "Dropout_1: Dropout cannot be lowered: it is in training mode"),
