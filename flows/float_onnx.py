@@ -127,9 +127,8 @@ def quantize_onnx(
     agreement = frontend.compare(frontend.graph, frames[:COMPARED_FRAMES])
     with quiet():
         expected, found = (_execute(model, frames) for model in (single, quantized))
-    write_bytes(out, quantized.SerializeToString())
     power = float(np.mean(np.square(expected, dtype=np.float64))) or 1.0
-    return QuantizedOnnx(
+    result = QuantizedOnnx(
         model=str(out),
         weight_bits=weight_bits,
         act_bits=act_bits,
@@ -146,6 +145,8 @@ def quantize_onnx(
         mismatches=agreement.mismatches,
         explained=agreement.explained,
     )
+    write_bytes(out, quantized.SerializeToString())
+    return result
 
 
 def _frames(source: Path, model: onnx.ModelProto, given: np.ndarray, labels: np.ndarray | None) -> np.ndarray:

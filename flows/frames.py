@@ -40,8 +40,21 @@ def load_labels(path: Path, count: int, task: str = "classification") -> np.ndar
 
 
 def score(outputs: Batch, labels: np.ndarray) -> float:
-    """The fraction of frames whose class equals the label."""
+    """The fraction of frames whose class equals the label.
+
+    Raises UsageError for a label that is none of the classes.
+    """
+    count = _logits(outputs)
+    wrong = (labels < 0) | (labels != np.floor(labels)) | ((labels >= count) & (count > 0))
+    if wrong.any():
+        known = f"the network's classes, 0 to {count - 1}" if count else "the whole numbers from 0 on"
+        raise UsageError(f"label {labels[wrong][0]:g} of frame {int(np.argmax(wrong))} is none of {known}")
     return float(np.mean(classes(outputs) == labels))
+
+
+def _logits(outputs: Batch) -> int:
+    """The number of values of each frame's output; 0 where there is one, an index perhaps, or several outputs."""
+    return 0 if isinstance(outputs, dict) or outputs[0].size == 1 else int(outputs[0].size)
 
 
 CONFUSED = 64
@@ -53,8 +66,7 @@ def confusion(outputs: Batch, labels: np.ndarray) -> tuple[tuple[int, ...], ...]
     found = classes(outputs)
     if labels.dtype.kind not in "iu" or min(labels.min(), found.min()) < 0:
         return None
-    logits = 0 if isinstance(outputs, dict) or outputs[0].size == 1 else outputs[0].size
-    count = max(int(labels.max()) + 1, int(found.max()) + 1, logits)
+    count = max(int(labels.max()) + 1, int(found.max()) + 1, _logits(outputs))
     if count > CONFUSED:
         return None
     matrix = np.zeros((count, count), np.int64)

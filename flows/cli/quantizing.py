@@ -145,14 +145,14 @@ def _onnx_file(source: Path, calibration: Path, out: Path, labels: Path | None, 
     from flows.frames import load_labels
     from flows.progress import working
     from hw.host.arrays import load_array
-    from hw.host.files import make_folder, write_json
+    from hw.host.files import filled_folder, write_json
 
     x = load_array(calibration)
     y = load_labels(labels, len(x)) if labels else None
-    folder = make_folder(out)
-    with working(f"quantizing {source.name}"):
-        result = quantize_onnx(source, folder / "model.onnx", x, y, **settings).to_json()
-    write_json(folder / "quantize.json", result)
+    with filled_folder(out) as folder:
+        with working(f"quantizing {source.name}"):
+            result = quantize_onnx(source, folder / "model.onnx", x, y, **settings).to_json()
+        write_json(folder / "quantize.json", result)
     if as_json:
         emit(result)
     else:

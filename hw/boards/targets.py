@@ -34,6 +34,8 @@ _SIGNALS = """
     parity_error pll pll_unused port receiver reset reset_logic rst rx_data rx_error rx_ready rx_valid s_data
     s_ready s_valid spi_cs spi_miso spi_mosi spi_sck transmitter tx_data tx_ready tx_valid uart_rx uart_tx
 """
+SLOWEST_BAUD = 115_200
+"""The slowest baud rate of a host link."""
 LINKS = ("uart", "spi", "fifo", "ethernet")
 """The host links that a board may have."""
 RESERVED = frozenset(_SIGNALS.split())
@@ -130,7 +132,7 @@ class Uart(_Data):
 
     rx: PinName
     tx: PinName
-    max_baud: Annotated[int, Field(gt=0, le=100_000_000, strict=True)]
+    max_baud: Annotated[int, Field(ge=SLOWEST_BAUD, le=100_000_000, strict=True)]
     usb: UsbIds | None = None
 
     @property
@@ -320,6 +322,14 @@ class Target:
     board: Board | None = None
 
 
+_FAULTS = {
+    "missing": "it is missing",
+    "extra_forbidden": "no field of that name; docs/boards.md lists the fields",
+    **dict.fromkeys(("model_type", "model_attributes_type"), "it has no fields; docs/boards.md shows a board file"),
+}
+"""What is said of the kinds of faults of which pydantic speaks in its own terms."""
+
+
 def load_board(path: Path) -> Board:
     """A board from its YAML file. Raises UsageError that names the file, the field at fault, and what is allowed."""
     try:
@@ -327,7 +337,8 @@ def load_board(path: Path) -> Board:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "file"
-        raise UsageError(f"board file {path}: {where}: {first['msg'].removeprefix('Value error, ')}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"board file {path}: {where}: {_FAULTS.get(first['type'], said)}") from None
     except ValueError as error:
         raise UsageError(f"board file {path} is not YAML: {error}") from None
 
@@ -352,6 +363,11 @@ def board_targets(board: Board) -> list[Target]:
             return Target(name, carried(fpga, board.package, board.speed, board.clock.mhz), board)
         if not fpga.routable:
             raise UsageError(f"board {board.name}: {fpga.name} is for synthesis only; no image can be made")
+        low, high = fpga.pll.input_mhz if fpga.pll else (0, board.clock.mhz)
+        if not low <= board.clock.mhz <= high:
+            raise UsageError(
+                f"board {board.name}: clock.mhz: {board.clock.mhz:g}; a {fpga.name} has a PLL for {low:g} to {high:g}"
+            )
         return Target(
             name, replace(fpga, package=board.package or fpga.package, speed=board.speed or fpga.speed), board
         )

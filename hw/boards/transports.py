@@ -7,7 +7,7 @@ octets of the host, ``tx_valid``, ``tx_ready`` and ``tx_data`` for octets to it.
 from math import ceil
 
 from hw.boards.ethernet import ethernet
-from hw.boards.targets import Board, Ethernet, Fifo, Spi, Uart
+from hw.boards.targets import SLOWEST_BAUD, Board, Ethernet, Fifo, Spi, Uart
 from hw.boards.transport import Transport
 from hw.fabric.devices import Device
 from hw.fabric.toolchain import Pin
@@ -15,7 +15,7 @@ from hw.families import spec_of
 from hw.host.errors import UsageError
 from hw.host.protocol import FILL as FILL_OCTET
 
-BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, 115_200)
+BAUDS = (3_000_000, 2_000_000, 1_500_000, 1_000_000, 921_600, 460_800, 230_400, SLOWEST_BAUD)
 """Baud rates that serial adapters support."""
 BAUD_ERROR = 0.015
 """Maximum relative error of the baud rate that a receiver tolerates."""

@@ -7,6 +7,7 @@ output clock::
                                   f_out = f_in * feedback / reference / output   (feedback from the oscillator)
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -23,6 +24,7 @@ class PllLimits:
         feedbacks: values of the feedback divider.
         outputs: values of the output divider.
         inner: the feedback comes from the oscillator, not from the output.
+        input_mhz: range of the input clock.
     """
 
     vco_mhz: tuple[float, float]
@@ -32,6 +34,7 @@ class PllLimits:
     feedbacks: range
     outputs: tuple[int, ...]
     inner: bool = False
+    input_mhz: tuple[float, float] = (0, math.inf)
 
 
 @dataclass(frozen=True)

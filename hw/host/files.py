@@ -170,6 +170,21 @@ def make_folder(path: Path, remedy: str = ELSEWHERE) -> Path:
 
 
 @contextmanager
+def filled_folder(path: Path) -> Iterator[Path]:
+    """A folder, made where there is none; one that was made and is still empty at an error is removed. Raises as
+    ``make_folder``."""
+    there = path.exists()
+    make_folder(path)
+    try:
+        yield path
+    except BaseException:
+        if not there:
+            with suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextmanager
 def scratch_folder() -> Iterator[Path]:
     """A temporary folder, removed at the end. Inside, an error of the operating system is one line that names it."""
     place = os.environ.get("TMPDIR") or "/tmp"

@@ -270,7 +270,7 @@ REFUSED = {
     ("tx_delay_ns: 2.0", "tx_delay_ns: 4.0"): "ethernet.tx_delay_ns: Input should be less than or equal to 3",
     ("[D8, C8, B8, A8]", "[D8, C8]"): "ethernet.tx_data: Tuple should have at least 4 items",
     ("[D8, C8, B8, A8]", "[D8, C8, B8, A9]"): "pin A9 is given 2 times",
-    ("  tx_ctl: C9\n", ""): "ethernet.tx_ctl: Field required",
+    ("  tx_ctl: C9\n", ""): "ethernet.tx_ctl: it is missing",
 }
 
 

@@ -139,12 +139,15 @@ def test_a_board_of_the_users_own(tmp_path: Path) -> None:
     [
         (GOOD.replace("mhz: 48", "mhz: -1"), "clock.mhz"),
         (GOOD.replace("lfe5u-25f", "lfe5u-26f"), "no device 'lfe5u-26f'"),
-        (GOOD.replace("device:", "devise:"), "devise"),
+        (GOOD.replace("mhz: 48", "mhz: 7.3728"), "clock.mhz: 7.3728; a lfe5u-25f has a PLL for 8 to 400"),
+        (GOOD.replace("115200", "9600"), "uart.max_baud: .* 115200"),
+        (GOOD.replace("device:", "devise:"), "devise: no field of that name"),
+        (GOOD.replace("clock:", "high:"), "clock: it is missing"),
         (GOOD + "devices: {a: lfe5u-25f}\n", "either 'device' or 'devices'"),
         (GOOD.replace("lfe5u-25f", "gw1nr-9c") + "package: QN88\n", "no 'package' to choose"),
         (GOOD.replace("lfe5u-25f", "xc7z020"), "give 'package' and 'speed' of the xc7z020"),
         ("name: [", "not YAML"),
-        ("", "board file"),
+        ("", "board file .* has no fields"),
     ],
 )
 def test_a_wrong_board_file_is_refused_in_one_line(text: str, fault: str, tmp_path: Path) -> None:

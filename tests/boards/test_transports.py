@@ -150,7 +150,7 @@ REFUSED = {
     BOARD: "it has no host link; give one of 'uart', 'spi', 'fifo' and 'ethernet' with its pins",
     BOARD + UART + "link: spi\n": "'link' asks for spi, and the file has no 'spi' with its pins",
     BOARD + UART + SPI: "it has uart and spi; say with 'link' which is the host link",
-    BOARD + "spi: {sck: C1, mosi: C2, cs: C4, max_mhz: 30}\n": "spi.miso: Field required",
+    BOARD + "spi: {sck: C1, mosi: C2, cs: C4, max_mhz: 30}\n": "spi.miso: it is missing",
     BOARD + SPI.replace("C4", "C3"): "pin C3 is given 2 times",
     BOARD
     + "fifo: {data: [B1, B2], rxf: C1, txe: C2, rd: C3, wr: C4}\n": "fifo.data: Tuple should have at least 8 items",

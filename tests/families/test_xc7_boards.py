@@ -152,7 +152,9 @@ def test_a_board_runs_at_its_oscillator_only() -> None:
 
 def test_a_board_without_package_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\ndevice: xc7z020\nclock: {pin: A1, mhz: 25}\nuart: {rx: A2, tx: A3, max_baud: 1}\n")
+    path.write_text(
+        "name: mine\ndevice: xc7z020\nclock: {pin: A1, mhz: 25}\nuart: {rx: A2, tx: A3, max_baud: 115200}\n"
+    )
     with pytest.raises(UsageError, match=r"board mine: give 'package' and 'speed' of the xc7z020, as csg324 and '1'"):
         find_target(str(path))
 

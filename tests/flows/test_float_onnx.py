@@ -94,6 +94,7 @@ def test_the_command_leaves_a_file_that_builds(tmp_path):
         ({"calibration": np.zeros((0, 1, 4, 4), np.float32)}, "takes frames"),
         ({"calibration": np.full((4, 1, 4, 4), np.nan, np.float32)}, "frame 0 has a value that is not finite"),
         ({"labels": np.zeros(3)}, "40 frames need as many labels"),
+        ({"labels": np.arange(40)}, "label [0-9]+ of frame [0-9]+ is none of the network's classes, 0 to "),
     ],
 )
 def test_bad_input_is_one_line(options, message, tmp_path):

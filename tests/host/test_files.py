@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -260,3 +261,13 @@ def test_json_that_is_none(text):
         files.parse_json(text)
     assert "\n" not in str(caught.value)
     assert json.loads("[]") == []
+
+
+def test_a_folder_that_was_made_for_nothing_goes(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name, kept in (("made", False), ("there", True), ("filled", True)):
+        with suppress(UsageError), files.filled_folder(tmp_path / name) as folder:
+            if name == "filled":
+                (folder / "x").touch()
+            raise UsageError("it fails")
+        assert (tmp_path / name).exists() == kept

@@ -6,7 +6,9 @@ Limits from Lattice FPGA-DS-02012; the attributes beside the dividers are the an
 from hw.fabric.devices import Device
 from hw.fabric.pll import Pll, PllCell, PllLimits
 
-LIMITS = PllLimits((400, 800), (3.125, 400), (3.125, 400), range(1, 129), range(1, 81), tuple(range(1, 129)))
+LIMITS = PllLimits(
+    (400, 800), (3.125, 400), (3.125, 400), range(1, 129), range(1, 81), tuple(range(1, 129)), input_mhz=(8, 400)
+)
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:

@@ -3,7 +3,9 @@
 from hw.fabric.devices import Device
 from hw.fabric.pll import Pll, PllCell, PllLimits
 
-LIMITS = PllLimits((400, 1200), (3, 400), (3.125, 600), range(1, 65), range(1, 65), (2, 4, 8, *range(16, 129, 16)))
+LIMITS = PllLimits(
+    (400, 1200), (3, 400), (3.125, 600), range(1, 65), range(1, 65), (2, 4, 8, *range(16, 129, 16)), input_mhz=(3, 400)
+)
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:

@@ -3,7 +3,9 @@
 from hw.fabric.devices import Device
 from hw.fabric.pll import Pll, PllCell, PllLimits
 
-LIMITS = PllLimits((533, 1066), (10, 133), (16, 275), range(1, 17), range(1, 129), (2, 4, 8, 16, 32, 64), inner=True)
+LIMITS = PllLimits(
+    (533, 1066), (10, 133), (16, 275), range(1, 17), range(1, 129), (2, 4, 8, 16, 32, 64), True, input_mhz=(10, 133)
+)
 
 
 def pll_cell(pll: Pll, device: Device, clock_in: str, clock_out: str, locked: str) -> PllCell:
