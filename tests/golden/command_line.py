@@ -225,7 +225,8 @@ def _files(folder: Path) -> None:
         "setting.json": '{"target_fp": 3}',
         "damaged.yaml": "name: [",
         "field.yaml": "name: mine\ndevice: lfe5u-85f\nclock: {pin: A1, mhz: 25}\n",
-        "device.yaml": "name: mine\ndevice: xc7z020\nclock: {pin: A1, mhz: 25}\nuart: {rx: A2, tx: A3, max_baud: 1}\n",
+        "device.yaml": "name: mine\ndevice: xc7z020\nclock: {pin: A1, mhz: 25}\n"
+        "uart: {rx: A2, tx: A3, max_baud: 115200}\n",
     }
     for name, text in texts.items():
         (folder / name).write_text(text)
