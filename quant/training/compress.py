@@ -84,7 +84,7 @@ def compress_run(
     if before["scheme"]["name"] == "lookup":
         raise QuantError(
             f"{source} is a lookup network, whose tables have no weights to compress: train one of fewer tables "
-            "(--model-option tables=700)",
+            "(--model-option tables=N)",
             status=2,
         )
     config = _config(before, source, epochs)

@@ -180,6 +180,12 @@ class Training(lightning.LightningModule):
                 f"the training diverged: the loss of epoch {epoch + 1} is {loss}; give a smaller learning rate than "
                 f"{self.rates[0]:g}"
             )
+        if (bad := self._not_finite()) is not None:  # from the last step, which no loss has shown
+            raise QuantError(
+                f"the training diverged: {bad} has numbers that are not finite after epoch {epoch + 1}; give a smaller "
+                f"learning rate than {self.rates[0]:g}, or a network of fewer or wider layers, whose gradients do not "
+                "overflow"
+            )
         self.history.append(
             Epoch(
                 epoch=epoch + 1,
@@ -194,6 +200,10 @@ class Training(lightning.LightningModule):
         if self.logger is not None:
             figures = {name: value for name, value in vars(self.history[-1]).items() if value is not None}
             self.logger.log_metrics(figures, step=epoch)
+
+    def _not_finite(self) -> str | None:
+        """The name of a parameter with numbers that are not finite."""
+        return next((name for name, each in self.model.named_parameters() if not bool(each.isfinite().all())), None)
 
     def rate(self, epoch: int) -> float:
         """Returns the learning rate of an epoch, counted from 0: a half cosine from the first to the last rate."""

@@ -1,6 +1,8 @@
 """What every kernel must hold, over the cases in its folder: a new kernel is checked by being there."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hw.families import devices, families
 from hw.families.ecp5 import ECP5
 from hw.faults.soft_errors import SoftErrors
 from hw.folding import finn_json, fmax
+from hw.host.errors import BitfabricError
 from hw.ir import html
 from hw.ir.kernel import Kernel, Memory
 from hw.kernels.calibration import separate
@@ -72,6 +75,33 @@ def test_rtl_equals_execute_and_schedule(op):
         f"s{n}_{k.verdict}": 0 * frames[f"s{n}_{k.verdict}"] for n, k in enumerate(parts) if k.verdict is not None
     }
     check(separate(*parts), frames, rng)
+
+
+def degenerate(kernel: Kernel) -> Iterator[Kernel]:
+    """The kernel, and what the removal of channels may leave of it: inputs that never change, weights of zeros."""
+    yield kernel
+    given = {field.name for field in fields(kernel)}
+    ends = [(int(stream.dtype.min()), int(stream.dtype.max())) for stream in kernel.inputs()]
+    for only in ([0] * len(ends), [low for low, _ in ends], [high for _, high in ends]):
+        ranges = tuple((value, value) for value in only)
+        for name, value in (("input_range", ranges[0]), ("input_ranges", ranges)):
+            if name in given:
+                with suppress(BitfabricError):  # a range that the type does not have
+                    yield replace(kernel, **{name: value})
+    if "weights" in given:
+        with suppress(BitfabricError, ValueError):
+            yield replace(kernel, weights=np.zeros_like(vars(kernel)["weights"]))
+
+
+@every_kernel
+def test_no_cost_is_negative(op):
+    for name, kernel in cases(op).items():
+        for each in degenerate(kernel):
+            foldings = each.foldings()
+            for folding in foldings[:: max(1, len(foldings) // 6)]:
+                folded = each.fold(folding)
+                for family in families().values():
+                    assert min(vars(folded.resources(family)).values()) >= 0, (name, folding, family.name)
 
 
 @every_kernel

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from quant import TrainConfig, TrainerOptions, create_model, fit, load_data
 from quant.data import stratified
@@ -37,6 +38,16 @@ def test_a_training_that_diverges_ends_and_says_so():
     data = small()
     with pytest.raises(QuantError, match=r"the training diverged: the loss of epoch \d is (nan|inf); .* than 1e\+30$"):
         fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=3, learning_rate=(1e30, 1e29)))
+
+    class Overflow(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            if trainer.is_last_batch:  # no loss shows it
+                next(module.model.output.parameters()).data[0] = torch.inf
+
+    with pytest.raises(
+        QuantError, match=r"^the training diverged: output\.\S+ has numbers that are not finite after epoch 1"
+    ):
+        fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=1), callbacks=[Overflow()])
 
 
 def test_equal_seeds_give_equal_results():

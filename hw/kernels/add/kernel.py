@@ -121,14 +121,19 @@ class Add(ChannelKernel):
 
     def resources(self, family: Family) -> Resources:
         bits, digits = self.output_dtype.bitwidth(), [_digits(c) for c in self.coefficients]
-        # Bits below the lowest digit of a term are 0, and an adder starts at the digit that it adds.
-        lut, ff = cell_costs.add(bits - max(each[0] for each in digits), family), 0
+
+        def adder(width: int, place: int) -> int:
+            """An adder starts at the digit that it adds; a product that is always 0 has no bit there."""
+            return cell_costs.add(max(0, width - place), family)
+
+        # Bits below the lowest digit of a term are 0.
+        lut, ff = adder(bits, max(each[0] for each in digits)), 0
         for c, reach, places in zip(self.coefficients, self._products(), digits, strict=True):
             width = smallest_dtype(*reach).bitwidth()
-            lut += sum(cell_costs.add(width - place, family) for place in places[1:])
+            lut += sum(adder(width, place) for place in places[1:])
             # The term begins with a negation where the lowest digit is -1.
-            lut += cell_costs.add(width - places[0], family) * (3 * c >> places[0] + 1 & 1 == 0)
-            ff += width - places[0]
+            lut += adder(width, places[0]) * (3 * c >> places[0] + 1 & 1 == 0)
+            ff += max(0, width - places[0])
         total = cell_costs.stream_out(self.outputs()[0].width, LATENCY + 1, family) + cell_costs.stream_join(2, family)
         return total + Resources(self.lanes * lut, self.lanes * ff)
 

@@ -293,7 +293,7 @@ class Depthwise(ChannelKernel, ConstantProduct):
             some = int(np.count_nonzero(self.weights))
             digits = int(np.bitwise_count(self._words).sum()) if product.planes > 1 else some
             lut, ff = windows * (digits - some) * cell_costs.add(product.other_bits, family), windows * some * each.ff
-            joins -= windows * (self.weights.size - some)
+            joins = windows * int(np.maximum(0, np.count_nonzero(self.weights, axis=1) - 1).sum())
         width = self.weight_dtype.bitwidth() + self.input_dtype.bitwidth() + 1
         return Resources(
             lut + joins * cell_costs.add(width, family),
