@@ -79,6 +79,13 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
                 status=2,
             )
     given = {"scheme": scheme, **options}
+    wanted = [each.name for each in parameters if each.name in named and each.default is each.empty]
+    if missing := [name for name in wanted if name not in given]:
+        raise QuantError(
+            f"{source.name} needs {' and '.join(missing)}: give --model-option {missing[0]}=VALUE, or the argument a "
+            "default",
+            status=2,
+        )
     with _one_line(source):
         made = make(**{name: value for name, value in given.items() if name in named or every})
     if not isinstance(made, torch.nn.Module):

@@ -82,18 +82,7 @@ def export(
         raise QuantError(f"cannot write {target}: there is no folder {target.parent}", status=2)
     checked = _frames(model, name, frames, input_shape, in_range)
     frozen = copy.deepcopy(model).cpu().eval()
-    try:
-        called = call_once(frozen, torch.from_numpy(checked[:1]))
-        for place, module in called.items():
-            if isinstance(module, Transform):
-                raise QuantError(f"its layer {place} cannot be exported: {module.why_not_exported}", status=2)
-        tables = any(isinstance(module, TableLayer) for module in called.values())
-        check_modules(called, quantized=prepare(frozen, called) or tables)
-        exported = _to_onnx(frozen, torch.from_numpy(checked[:1]))
-        nodes = _name_nodes(exported, {path for path, _ in frozen.named_modules()})
-        check_operators(exported, called)
-    except QuantError as error:
-        raise QuantError(f"export of {name}: {error}", error.status) from error
+    exported, nodes = _exported(frozen, name, torch.from_numpy(checked[:1]))
     try:
         wrapper = _clean(exported)
         left = {node.name for node in wrapper.graph.node}  # others computed constants
@@ -114,6 +103,30 @@ def export(
     with replacing(target) as part:
         wrapper.save(str(part))
     return verification
+
+
+def check_export(network: Network) -> None:
+    """Raises QuantError for a layer that no file or no hardware can express, as ``export`` does; for networks that are
+    not trained yet."""
+    _exported(copy.deepcopy(network).cpu().eval(), network.name, torch.zeros(1, *network.input_shape))
+
+
+def _exported(frozen: torch.nn.Module, name: str, frame: torch.Tensor) -> tuple[onnx.ModelProto, dict[str, list[str]]]:
+    """The file of a model, which is changed for it, and the nodes of its modules by path. Raises QuantError for a layer
+    that no file or no hardware can express."""
+    try:
+        called = call_once(frozen, frame)
+        for place, module in called.items():
+            if isinstance(module, Transform):
+                raise QuantError(f"its layer {place} cannot be exported: {module.why_not_exported}", status=2)
+        tables = any(isinstance(module, TableLayer) for module in called.values())
+        check_modules(called, quantized=prepare(frozen, called) or tables)
+        exported = _to_onnx(frozen, frame)
+        nodes = _name_nodes(exported, {path for path, _ in frozen.named_modules()})
+        check_operators(exported, called)
+    except QuantError as error:
+        raise QuantError(f"export of {name}: {error}", error.status) from error
+    return exported, nodes
 
 
 def _describe(wrapper: ModelWrapper, model: torch.nn.Module) -> None:

@@ -178,10 +178,13 @@ def _train(
     logs: Path,
 ) -> dict[str, Any]:
     """Returns the measurements for ``metrics.json``; writes the other files to ``work``."""
+    from quant.qonnx.export import check_export
     from quant.training.loop import fit
     from quant.training.start import start_from
 
     model = _network(request, config, dataset)
+    if model.source is not None and model.scheme.quantizes:
+        check_export(model)  # before the training
     if request["start"]:
         start_from(model, request["start"]["path"])
     teachers = request["teacher"] and [each["path"] for each in request["teacher"]]

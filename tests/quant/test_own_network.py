@@ -133,6 +133,11 @@ BODY = "import torch\nfrom torch import nn\n\ndef make(classes, width=1):\n"
         (f"{BODY}    return nn.Flatten()\n", {}, ("output of shape (2, 64)", "return (2, 10)")),
         (f"{BODY}    return nn.LSTM(8, 10)\n", {}, ("net.py",)),
         (f"{BODY}    return nn.Flatten()\n", {"depth": 3}, ("has no option 'depth': its options are width",)),
+        (
+            f"{BODY.replace('=1', ', depth')}    return nn.Flatten()\n",
+            {"width": 3},
+            ("needs depth: give --model-option depth=VALUE",),
+        ),
         (f"{BODY}    return nn.Flatten()\n", {"early_exit": 1}, ("'early_exit', which networks by name have", "width")),
     ],
 )
@@ -298,6 +303,14 @@ def test_what_a_network_takes_has_to_be_said(tmp_path):
     (tmp_path / "net.py").write_text(f"{BODY}    return nn.Flatten()\n")
     with pytest.raises(QuantError, match="needs the options input_shape, classes, in_range"):
         create_model(f"{tmp_path / 'net.py'}:make")
+
+
+def test_what_cannot_be_exported_is_refused_before_the_training(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(NET.replace("nn.BatchNorm2d", "nn.InstanceNorm2d"))
+    monkeypatch.setattr("quant.training.loop.fit", None)
+    with pytest.raises(QuantError, match=r"its layer net\.1 \(InstanceNorm2d\) needs .*: use BatchNorm"):
+        train_run(f"{tmp_path / 'net.py'}:make_net", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_float_network_is_a_teacher_and_not_exported(tmp_path):
