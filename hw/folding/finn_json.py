@@ -30,6 +30,8 @@ FINN_KEYS = frozenset({
     "preferred_impl_style", "impl_style",
 })  # fmt: skip
 """The keys of a layer in FINN's folding files that a file with other names may have."""
+_KEYS = f"{', '.join(LANES)}, implementation, {' and '.join(SETTINGS)}"
+"""The keys of an entry with our name of a layer, in words."""
 OWN_KEYS = frozenset({"implementation", *SETTINGS, "node", "module"})
 """Our own keys: the kernel that computes the layer with its settings (see Folding), and the user's names of it."""
 
@@ -149,7 +151,7 @@ class _Reader:
         """An entry with our name of a layer, or a name of the user's."""
         of_finn = finn_layers.entry_of(name) is not None  # A graph of FINN's has layers of FINN's names.
         if not of_finn and (unknown := sorted(set(entry) - FINN_KEYS - OWN_KEYS)):
-            raise UsageError(f"{self.path}: layer {name}: unknown key {', '.join(unknown)}; use PE, SIMD and M")
+            raise UsageError(f"{self.path}: layer {name}: unknown key {', '.join(unknown)}; use {_KEYS}")
         module = entry.get("module")
         try:
             node = self.names.find(name, module if isinstance(module, str) else None)

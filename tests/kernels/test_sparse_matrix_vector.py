@@ -61,6 +61,19 @@ def named(kernel):
     return [each.op for each in kernel.implementations()]
 
 
+def test_what_a_folding_needs_does_not_depend_on_the_one_before():
+    """The folded kernel is the one that is made in its folding, and a folding that saves nothing says what it needs."""
+    sparse = product(balanced(np.random.default_rng(2), "INT4", (32, 64), 4, 8, 2)).implementations()[1]
+    folded = [sparse.fold(folding) for folding in sparse.foldings()]
+    for kernel in folded:
+        assert (kernel.firings, kernel.interval) == (replace(kernel).firings, replace(kernel).interval)
+        for other in folded:
+            again = kernel.fold(Folding(other.pe, other.simd))
+            np.testing.assert_array_equal(again.lengths, other.lengths)
+        with pytest.raises(BitfabricError, match=f"PE={sparse.mh} and SIMD={sparse.mw} need 1 of 1 cycles a vector"):
+            kernel.fold(Folding(sparse.mh, sparse.mw))
+
+
 def test_a_matrix_without_enough_zeros_has_no_sparse_implementation():
     rng = np.random.default_rng(1)
     assert "sparse_matrix_vector" not in named(product(rng.integers(1, 8, (8, 8))))

@@ -68,6 +68,8 @@ class MatrixVector(ConstantProduct):
     """
 
     op: ClassVar[str] = "matrix_vector"
+    of_folding: ClassVar[tuple[str, ...]] = ("planes",)
+    """The cached properties that depend on the folding."""
     alternatives: ClassVar[tuple[str, ...]] = (
         "matrix_vector", "sparse_matrix_vector", "tied_matrix_vector", "coded_matrix_vector", "constant_matrix",
         "plane_matrix_vector",
@@ -172,11 +174,18 @@ class MatrixVector(ConstantProduct):
         return self.stored(family).parity
 
     def fold(self, folding: Folding) -> Self:
-        folded = copy(self)  # A copy shares the cached properties of the weights: a search folds hundreds of times.
+        folded = self._folded(folding)
+        folded._check_folding()
+        return folded
+
+    def _folded(self, folding: Folding) -> Self:
+        """The copy in a folding, unchecked. It shares the cached properties of the weights: a search folds hundreds of
+        times."""
+        folded = copy(self)
         for name in ("pe", "simd", "pixels"):
             object.__setattr__(folded, name, getattr(folding, name))
-        vars(folded).pop("planes", None)
-        folded._check_folding()
+        for name in self.of_folding:
+            vars(folded).pop(name, None)
         return folded
 
     # Arithmetic.

@@ -8,9 +8,8 @@ over pairs of lanes, all bits in one cycle. It is for devices of few DSP blocks,
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from hw.ir.kernel import Folding
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.kernels.shared.multiplier_free import MultiplierFree
 
@@ -28,11 +27,7 @@ class PlaneMatrixVector(MultiplierFree, MatrixVector):
     """
 
     op: ClassVar[str] = "plane_matrix_vector"
-
-    def fold(self, folding: Folding) -> Self:
-        folded = super().fold(folding)
-        vars(folded).pop("datapath", None)
-        return folded
+    of_folding: ClassVar[tuple[str, ...]] = (*MatrixVector.of_folding, "datapath")
 
     @cached_property
     def datapath(self) -> str:

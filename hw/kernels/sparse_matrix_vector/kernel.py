@@ -5,7 +5,6 @@ their own; each weight word holds these addresses beside the weights (``pattern`
 constant, so everything is static: the number of firings is known, and the cycle model is exact.
 """
 
-from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -45,6 +44,7 @@ class SparseMatrixVector(MatrixVector):
     """
 
     op: ClassVar[str] = "sparse_matrix_vector"
+    of_folding: ClassVar[tuple[str, ...]] = (*MatrixVector.of_folding, "pattern", "lengths", "_produces")
     sources: ClassVar[tuple[str, ...]] = (*MatrixVector.sources, "bf_banked_vector.sv", "bf_modulo_counter.sv")
 
     @classmethod
@@ -78,14 +78,8 @@ class SparseMatrixVector(MatrixVector):
         return tuple(sorted((Folding(*each) for each in self._cycles), key=lambda f: (f.pe * f.simd, f.pe)))
 
     def fold(self, folding: Folding) -> Self:
-        if folding.pixels == 1 and (folding.pe, folding.simd) in self._cycles:
-            folded = copy(self)
-            object.__setattr__(folded, "pe", folding.pe)
-            object.__setattr__(folded, "simd", folding.simd)
-            for name in ("planes", "pattern", "lengths", "_produces"):
-                vars(folded).pop(name, None)
-            return folded
-        return super().fold(folding)
+        known = folding.pixels == 1 and (folding.pe, folding.simd) in self._cycles
+        return self._folded(folding) if known else super().fold(folding)
 
     # Hardware.
 

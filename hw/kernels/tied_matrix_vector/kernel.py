@@ -34,6 +34,7 @@ class TiedMatrixVector(MatrixVector):
     """
 
     op: ClassVar[str] = "tied_matrix_vector"
+    of_folding: ClassVar[tuple[str, ...]] = (*MatrixVector.of_folding, "ties")
     coded: ClassVar[bool] = False
     refused: ClassVar[str] = (
         "less than half of the weight memory repeats; use matrix_vector, or a PE and SIMD of the side of the blocks "
@@ -102,11 +103,6 @@ class TiedMatrixVector(MatrixVector):
 
     def foldings(self) -> tuple[Folding, ...]:
         return tuple(sorted((Folding(*each) for each in self.memories), key=lambda f: (f.pe * f.simd, f.pe)))
-
-    def fold(self, folding: Folding) -> Self:
-        folded = super().fold(folding)
-        vars(folded).pop("ties", None)
-        return folded
 
     @property
     def variant(self) -> str:
