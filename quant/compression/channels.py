@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from brevitas.proxy import ActQuantProxyFromInjector
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from quant.compression.weights import Layer, find_layers, is_transposed, layer_kind
@@ -24,24 +23,17 @@ from quant.errors import QuantError
 from quant.function_tensors import tensors_in
 from quant.layers import ByChannel, Maxout
 
-_MOVES = {
-    torch.flatten,
-    torch.Tensor.flatten,
-    torch.Tensor.reshape,
-    torch.Tensor.view,
-    torch.Tensor.contiguous,
-    torch.Tensor.float,
-    functional.dropout,
-    functional.max_pool1d,
-    functional.max_pool2d,
-    functional.avg_pool1d,
-    functional.avg_pool2d,
-    functional.adaptive_avg_pool2d,
+_POOLS = {
+    f"{prefix}{kind}_pool{axes}d" for prefix in ("", "adaptive_") for kind in ("max", "avg") for axes in (1, 2, 3)
 }
-"""Functions that treat all channels alike, and keep their order."""
+_MOVES = _POOLS | {
+    "flatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "float", "interpolate", "upsample", "pad",
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+}  # fmt: skip
+"""Functions that treat all channels alike, and keep their order, by name."""
 _ACTIVATIONS = {
-    "relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardtanh", "hardswish",
-    "hardsigmoid", "sigmoid", "tanh", "softplus", "softsign", "clamp", "abs", "square", "exp",
+    "relu", "relu_", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "gelu", "silu", "mish", "hardtanh",
+    "hardswish", "hardsigmoid", "sigmoid", "tanh", "softplus", "softsign", "clamp", "clip", "abs", "square", "exp",
 }  # fmt: skip
 """Functions of each element alone, by name."""
 _SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
@@ -163,7 +155,7 @@ class _Flow(torch.Tensor):
         name = getattr(func, "__name__", str(func))
         if flows and (made or name == "__setitem__"):  # others ask for a shape, for example
             trace = flows[0].tracer
-            parts = _followed(func, name, args, kwargs or {}, flows, given, made)
+            parts = _followed(name, args, kwargs or {}, flows, given, made)
             if parts is None:
                 for flow in flows:
                     trace.fix(flow.parts, f"{name} reads it")
@@ -175,9 +167,8 @@ class _Flow(torch.Tensor):
 
 
 def _followed(
-    func: Any, name: str, args: Any, kwargs: Any, flows: list[_Flow], given: list[torch.Tensor],
-    made: list[torch.Tensor],
-) -> Parts | None:  # fmt: skip
+    name: str, args: Any, kwargs: Any, flows: list[_Flow], given: list[torch.Tensor], made: list[torch.Tensor]
+) -> Parts | None:
     """The parts of a function's result; None for functions that are not followed."""
     trace, first = flows[0].tracer, flows[0]
     others = any(each.numel() > 1 for each in given if not hasattr(each, "parts"))  # a parameter, for example
@@ -192,7 +183,7 @@ def _followed(
         return None
     if name in _ACTIVATIONS:
         trace.activate(first.parts, even=True)
-    if func in _MOVES:
+    if name in _MOVES:
         return _moved(first, made[0])
     within = name in _REDUCTIONS and min(axes, default=0) > 1
     return first.parts if within or name in _SCALINGS | _ACTIVATIONS else None
@@ -206,7 +197,7 @@ def _axes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
 
 def _moved(flow: _Flow, result: torch.Tensor) -> Parts | None:
     """The parts after a function that keeps the order of channels; None for a reshape that mixes them."""
-    if flow.dim() == result.dim() and flow.shape[1] == result.shape[1]:
+    if flow.shape[:2] == result.shape[:2]:
         return flow.parts
     inner = math.prod(flow.shape[2:])
     if result.dim() == 2 and result.shape[1] == flow.shape[1] * inner:

@@ -16,6 +16,7 @@ from quant.compression.restructure import (
 )
 from quant.compression.weights import Layer, Model, find_layers, is_quantized, of_scheme, weight_of
 from quant.errors import QuantError
+from quant.function_tensors import tensors_in
 from quant.models.network import Network
 
 Keep = Mapping[str, Iterable[int] | int]
@@ -35,7 +36,8 @@ def slim(model: Model, keep: Keep, *, granularity: int = 1, frame: torch.Tensor 
     finds out about the groups; networks of this package need none.
 
     Raises QuantError (status 2) for a name of no layer, for channels that a group does not have, for none at all, for
-    a group that must stay: the outputs of the network, and what an operation reads that is not followed.
+    a group that must stay: the outputs of the network, what an operation reads that is not followed, and what the
+    network's code states the size of.
     """
     frame = network_frame(model, frame, "slim")
     found = channels_of(model, frame)
@@ -49,8 +51,34 @@ def slim(model: Model, keep: Keep, *, granularity: int = 1, frame: torch.Tensor 
         kept[group.name] = _places(name, group, channels, granularity)
         if group.fixed and len(kept[group.name]) < group.channels:
             raise QuantError(f"the channels of {name} must all stay: {group.fixed}; {found.instead()}", status=2)
-    return _without(model, found, {name: places for name, places in kept.items()
-                                   if len(places) < found.of[name].channels})  # fmt: skip
+    fewer = {name: places for name, places in kept.items() if len(places) < found.of[name].channels}
+    small = _without(model, found, fewer)
+    if not _runs_as(model, small, frame):
+        stated = [name for name in fewer if not _runs_as(model, _selected(model, found, {name: fewer[name]})[0], frame)]
+        raise QuantError(
+            f"the network states the size of what is made of {', '.join(stated or fewer)}, whose channels must all "
+            "stay: write it without numbers, as x.flatten(1) in place of x.view(-1, 256), and train it again, or "
+            "choose other layers",
+            status=2,
+        )
+    return small
+
+
+def _runs_as(model: torch.nn.Module, small: torch.nn.Module, frame: torch.Tensor) -> bool:
+    """Whether the outputs of ``small`` have the shapes of those of ``model``, for one frame and for two."""
+    return all(_shapes(small, frames) == _shapes(model, frames) for frames in (frame, torch.cat([frame, frame])))
+
+
+@torch.no_grad()
+def _shapes(model: torch.nn.Module, frames: torch.Tensor) -> list[torch.Size] | None:
+    """The shapes of a network's outputs; None where it does not run."""
+    training = model.training
+    try:
+        return [each.shape for each in tensors_in(model.eval()(frames))]
+    except Exception:  # whatever the code of a network raises for a size that it does not expect
+        return None
+    finally:
+        model.train(training)
 
 
 def _places(name: str, group: Group, channels: Iterable[int] | int, granularity: int) -> torch.Tensor:

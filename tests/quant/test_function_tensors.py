@@ -11,6 +11,7 @@ from torch.nn import functional
 from quant import compression, summary
 from quant.compression.channels import channels_of
 from quant.cost import LayerCost
+from quant.errors import QuantError
 from quant.models.own import OwnNetwork
 from quant.models.source import Source
 from quant.schemes import get as scheme
@@ -54,10 +55,17 @@ def pooled(a, b):
     return functional.max_pool2d(input=torch.cat(tensors=[a, b], dim=1), kernel_size=8).flatten(1)
 
 
+def dropped(x):
+    x = functional.dropout2d(functional.interpolate(x, scale_factor=2), training=False)
+    return functional.adaptive_avg_pool2d(x.flatten(2).unsqueeze(-1), 1).squeeze(-1).squeeze(-1)
+
+
 JOINED = {
     "by name": (pooled, 8, 0),
     "by the last axis": (lambda a, b: torch.cat([a.mean((2, 3)), b.sum(dim=[2, 3])], dim=-1), 8, 6),
     "sum by name": (lambda a, b: torch.flatten(input=torch.add(input=a, other=b), start_dim=1), 4 * 64, 0),
+    "squeezed": (lambda a, b: dropped(torch.cat([a, b], 1)), 8, 8),
+    "padded": (lambda a, b: functional.pad(torch.cat([a, b], 1), (1, 1, 1, 1)).amax((2, 3)), 8, 0),
     "average by name": (lambda a, b: functional.avg_pool2d(torch.cat((a, b), 1), kernel_size=4).flatten(1), 8 * 4, 4),
 }  # fmt: skip
 
@@ -91,6 +99,22 @@ def test_slimming_computes_what_the_network_does_without_the_channels(parted, jo
         layer = model.get_submodule(name)
         layer.weight.data[[0, 3]] = 0
     torch.testing.assert_close(small(x), model(x))
+
+
+STATED = {
+    "the last axis": lambda a, b: torch.cat([a, b], 1).view(-1, 8 * 64),
+    "the channels": lambda a, b: torch.cat([a, b], 1).reshape(-1, 8, 64).flatten(1),
+}
+
+
+@pytest.mark.parametrize("stated", STATED)
+def test_sizes_in_the_code_of_a_network_are_told(stated):
+    model = network(PARTED["chunk"], STATED[stated], 8 * 64)
+    with pytest.raises(
+        QuantError, match=r"^the network states the size of what is made of net\.side, .* x\.flatten\(1\)"
+    ):
+        compression.slim(model, {"net.side": 2})
+    assert not model.training
 
 
 @pytest.mark.parametrize("joined", JOINED)
