@@ -364,3 +364,33 @@ def test_layers_may_pass_quant_tensors_and_the_output_may_be_one(tmp_path):
         "output": (8, 3, 720),
     }
     assert results["verification"]["max_abs_diff"] < 1e-4
+
+
+BY_NAME = """
+import brevitas.nn as qnn
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        options = {"weight_bit_width": 4, "bias": True}
+        self.first, self.norm = qnn.QuantLinear(64, 12, **options), nn.BatchNorm1d(12)
+        self.act, self.last = qnn.QuantReLU(bit_width=4), qnn.QuantLinear(12, classes, **options)
+
+    def forward(self, x):
+        return self.last(input=self.act(input=self.norm(input=self.first(input=x.flatten(1)))))
+
+
+def make_net(classes):
+    return Net(classes)
+"""
+
+
+def test_layers_may_be_called_by_name(tmp_path):
+    (tmp_path / "net.py").write_text(BY_NAME)
+    made = train_run(f"{tmp_path / 'net.py'}:make_net", tmp_path / "run", TrainConfig(epochs=1))
+    assert [row["act_bits"] for row in made["layers"]] == [5, 4]
+    for method, options in (("slim", {"criterion": "lasso"}), ("merge", {}), ("obs", {})):
+        done = compress_run(tmp_path / "run", tmp_path / method, method, fraction=0.5, options=options, epochs=0)
+        assert done["totals"]["nonzeros"] <= 0.6 * made["totals"]["nonzeros"], method
