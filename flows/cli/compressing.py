@@ -86,6 +86,8 @@ def compress(
         if (run / "metrics.json").is_file() and not (run / "model.onnx").is_file():
             raise typer.BadParameter(f"--target is for quantized networks, and {run} has one in floating point")
         cost = cost_on(target, fps)
+        if options.get("by") == "cycles":  # at a rate a layer has the cycles of the rate, with zeros or without
+            cost = cost_on(target)
     with resumable(out, resume):
         result = compress_run(
             run, out, method,
