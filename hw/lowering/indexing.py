@@ -54,6 +54,8 @@ class _Rewriting:
         """Tensors that a Transpose writes -> what it reads, and the axes of that."""
         self.gathered: set[str] = set()
         """Tensors that are such an order of the result of a Gather written here."""
+        self.batch_behind: dict[str, onnx.NodeProto] = {}
+        """Tensors in which such an order has the batch behind another axis -> the GatherND that they are of."""
         self.same: dict[str, str] = {}
         """Tensors that are read no more -> the equal one that is."""
 
@@ -76,6 +78,12 @@ class _Rewriting:
             if needed.intersection(node.output):
                 needed.update(node.input)
                 live.append(node)
+                if (of := self.batch_behind.get(node.output[0])) is not None:
+                    raise lowering_error(
+                        of,
+                        "its indices come before the batch in its result, as x[:, rows, :, columns] has it in PyTorch",
+                        "transpose the batch to the front behind it",
+                    )
         del self.graph.node[:]
         self.graph.node.extend(live[::-1])
         return self.proto
@@ -182,7 +190,10 @@ class _Rewriting:
         place |= {axis: number for number, axis in enumerate(after, taken.stop)}
         self.gathered.add(node.output[0])
         named = onnx.NodeProto(name=f"{node.name}_order", output=node.output, metadata_props=node.metadata_props)
-        self._ordered(named, gathered, (*taken, *(place[axis] for axis in perm[count:])))
+        order = (*taken, *(place[axis] for axis in perm[count:]))
+        if order[0] != 0:
+            self.batch_behind[node.output[0]] = node
+        self._ordered(named, gathered, order)
 
     def _transposed(self, node: onnx.NodeProto, source: str, perm: Axes) -> str:
         """The tensor ``source`` with its axes in the order ``perm``."""

@@ -81,6 +81,7 @@ from hw.lowering.one_integer import are_joinable, is_affine, one_integer
 from hw.lowering.qonnx import integer_dtype, load, read
 from hw.lowering.quantize import Join, is_redundant, renamed
 from hw.lowering.refusal import lowering_error, unknown_operator
+from hw.lowering.repeated_borders import with_selections
 from hw.lowering.rounding import Product
 from hw.passes.forks import forked
 from hw.passes.removal.analysis import depends_on_inputs
@@ -140,7 +141,7 @@ def lower(model: Source, input_type: InputTypes | None = None) -> Graph:
 
 def lower_model(model: ModelWrapper) -> LoweredModel:
     """The lowering of a model that ``hw.lowering.qonnx.load`` has prepared. Raises BitfabricError as ``lower`` does."""
-    model, products = with_experts(with_gathers(model))
+    model, products = with_experts(with_gathers(with_selections(model)))
     found = recognised(model)
     model, exits = decided(found.model)
     live = _live_nodes(model)

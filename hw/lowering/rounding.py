@@ -65,7 +65,9 @@ def interval(tensor: IntegerTensor, integers: dict[str, np.ndarray], products: d
     if product is None:
         return through(tensor.steps, (exact, exact))
     sources = [interval(source, integers, products) for source in product.sources]
-    bounds = product.bounds(sources, run(tensor.steps[: product.steps], exact))
+    low, high = product.bounds(sources, run(tensor.steps[: product.steps], exact))
+    # The tensor may be another view of the kernel's stream.
+    bounds = low.reshape(exact.shape), high.reshape(exact.shape)
     return through(tensor.steps[product.steps :], bounds, tensor.steps[: product.steps])
 
 

@@ -73,8 +73,8 @@ IMAGES = {
         lambda b, x: pointwise(b, pointwise(b, pointwise(b, x)))),
     "maximum of what turns": (
         lambda b, x: b.node("MaxPool", b.node("Abs", x), kernel_shape=[2, 2])),
-    "reflections around an image": (
-        lambda b, x: b.node("Pad", x, integers(b, 0, 0, 1, 1, 0, 0, 1, 1), mode="reflect")),
+    "reflections of more than an image": (
+        lambda b, x: b.node("Pad", x, integers(b, 0, 0, 4, 1, 0, 0, 1, 1), mode="reflect")),
     "padded channels": (
         lambda b, x: b.node("Pad", x, integers(b, 0, 1, 0, 0, 0, 0, 0, 0), np.float32(0.5))),
     "mean over all axes": (

@@ -298,7 +298,7 @@ REFUSED = {
         "Tile", b.quant("x", 0.25, 4), integers(b, 2, 1, 1, 1)),
     "GatherND_1: GatherND cannot be lowered: it works along the batch": lambda b: b.node(
         "GatherND", b.quant("x", 0.25, 4), b.constant([[0]], np.int64)),
-    "GatherND_2: GatherND cannot be lowered: it takes elements along the axes .1, 3.": lambda b: b.node(
+    "GatherND_2: GatherND cannot be lowered: its indices come before the batch .* transpose": lambda b: b.node(
         "GatherND", b.node("Transpose", b.quant("x", 0.25, 4), perm=[1, 3, 0, 2]), b.constant([[0, 1]], np.int64)),
     "GatherND_1: GatherND cannot be lowered: it has batch_dims = 1": lambda b: b.node(
         "GatherND", b.quant("x", 0.25, 4), b.constant([[0]], np.int64), batch_dims=1),

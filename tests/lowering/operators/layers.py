@@ -228,7 +228,7 @@ ROWS = (
     Row("ReduceMax", _reduce("ReduceMax"), "over any axes but the batch and one", IMAGE),
     Row("ReduceMax", _reduce("ReduceMax", (-3,), 0), "over any axes but the batch and one", IMAGE),
     Row("Pad", _pad(0.0), "height and width with a value that has a code, channels with zeros", IMAGE),
-    Row("Pad", _pad(0.5), "negative pads crop; before the input's quantizer any axis and mode", IMAGE),
+    Row("Pad", _pad(0.5), "negative pads crop; the modes reflect, edge and wrap, along any axis but the batch", IMAGE),
     Row("Resize", _resize, "nearest neighbour, by whole factors", IMAGE),
     Row("Upsample", _upsample, "nearest neighbour, by whole factors", IMAGE),
     Row("Add", _join("Add", 0.25), "of two layers", IMAGE, output=(0.25, 6)),
