@@ -78,8 +78,8 @@ def _side_by_side(operands: Sequence[Operand]) -> bool:
 
 
 def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Family, short: int = SHORT) -> int:
-    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``. On ECP5 sums of at
-    most ``short`` bits have no carry chain.
+    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``. With tables of
+    four inputs, sums of at most ``short`` bits have no carry chain.
 
     The bits below the second operand pass, unless the lowest operand is negated. An adder of three operands is a
     ``bf_ternary_adder``. On 7 series a bit costs a table where two operands vary, or one that is inverted (its carry
@@ -92,13 +92,15 @@ def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Fam
     minus = sum(o.sign < 0 for o in operands)
     if _side_by_side(operands):
         return 0
-    if family.chain_bits > 1:
-        if is_short(operands, result, short):
-            return SHORT_ADDERS[max(1, bits(*result) - begin)]
-        chain = bits(*result) - begin
-        return -(-chain // family.chain_bits) * family.chain_bits + feed_luts(chain, family)
     if family.lut_inputs < 6:
-        return bits(*result) - begin + 1  # and a cell in which the carry begins
+        width = bits(*result) - begin
+        if is_short(operands, result, short):
+            return SHORT_ADDERS[max(1, width)]
+        if family.chain_bits > 1:
+            return -(-width // family.chain_bits) * family.chain_bits + feed_luts(width, family)
+        # Gowin has a cell in which the carry begins. iCE40 has none, and inverters, which are counted apart: sums share
+        # them.
+        return width + family.chain_inverts
     tables, below = 0, minus > 0
     for k in range(begin, bits(*result)):
         varying = sum(k >= o.shift and (k < o.end or o.low < 0) for o in operands)

@@ -271,6 +271,10 @@ class ConstantMatrix(PipelineKernel):
         return max(1, self.outputs()[0].width - self.pixels * self.constant_bits)
 
     @property
+    def different(self) -> int:
+        return max(1, self.pixels * self.result_bits)
+
+    @property
     def constant_bits(self) -> int:
         """Bits of a position's result that never change: rows of zeros, and the lowest ones of rows of even weights."""
         known: dict[str, int] = vars(self)["_counts"]
@@ -302,7 +306,8 @@ class ConstantMatrix(PipelineKernel):
         low, high = self.product.input_range or (0, 1)
         each = (low < high) * LEAST[self.table_inputs] * (1 if (np.abs(self.product.weights) == 1).all() else 2)
         share = each * max(0, self._least_digits - FEW) * self.product.input_dtype.bitwidth() ** 0.5
-        return cell_costs.stream_out(self.buffered, 2, family) + Resources(int(self.pixels * share))
+        buffered = self.buffered if family.lut_ram else 1  # fewer may differ, which only a plan tells
+        return cell_costs.stream_out(buffered, 2, family) + Resources(int(self.pixels * share))
 
     @property
     def _least_digits(self) -> int:

@@ -8,7 +8,16 @@ import numpy as np
 
 from hw.fabric.family import Family
 from hw.fabric.resources import Resources
-from hw.kernels.constant_matrix.adders import SHORT, Operand, adder_luts, bits, chain_bits, feed_luts, negation_luts
+from hw.kernels.constant_matrix.adders import (
+    SHORT,
+    Operand,
+    adder_luts,
+    bits,
+    chain_bits,
+    feed_luts,
+    is_short,
+    negation_luts,
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +121,13 @@ class Plan:
     def luts(self, family: Family, short: int = SHORT) -> int:
         """Lookup tables of all adders, and of the outputs that are negated; for ``short`` see ``adder_luts``."""
         adders = (adder_luts(self._operands(each), (each.low, each.high), family, short) for each in self.sums)
-        return sum(adders) + self.negation_luts(family)
+        return sum(adders) + self.negation_luts(family) + (0 if family.chain_inverts else self._inverted_bits(short))
+
+    def _inverted_bits(self, short: int) -> int:
+        """Bits of the values that carry chains subtract, each once: for families whose chains cannot invert them."""
+        chained = (each for each in self.sums if not is_short(self._operands(each), (each.low, each.high), short))
+        inverted = {term.source for each in chained for term in each.terms if term.sign < 0}
+        return sum(bits(*self.range(source)) for source in inverted)
 
     def negation_luts(self, family: Family) -> int:
         """Lookup tables of the outputs that are negated."""

@@ -128,6 +128,10 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
     def buffered(self) -> int:
         return self.parts[-1].buffered
 
+    @property
+    def different(self) -> int:
+        return self.parts[-1].different
+
     def stages(self, family: Family) -> Sequence[Stage]:
         """Those of the layers, with a register between two layers."""
         found: list[Stage] = []

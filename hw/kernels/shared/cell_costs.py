@@ -19,15 +19,21 @@ def stream_out(width: int, credits: int, family: Family) -> Resources:
     count, address = credits.bit_length(), (credits - 1).bit_length()
     lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
     kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
-    if not family.lut_ram:
-        if family.takes_blocks(places, width):
-            return kept + Resources(width, width, family.blocks(places, width))
+    if buffered_in_registers(width, credits, family):
         return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
+    if not family.lut_ram:
+        return kept + Resources(width, width, family.blocks(places, width))
     if places * width <= REGISTER_BITS:
         return kept + Resources(_registers(places, width), places * width)
     words, bits, luts, _ = family.lut_ram
     rows = -(-credits // words)
     return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
+
+
+def buffered_in_registers(width: int, credits: int, family: Family) -> bool:
+    """Whether the output buffer of a family without memories in lookup tables is in registers, of which synthesis makes
+    equal ones one."""
+    return not family.lut_ram and not family.takes_blocks(1 << (credits - 1).bit_length(), width)
 
 
 def stream_join(inputs: int, family: Family) -> Resources:

@@ -128,8 +128,16 @@ class PipelineKernel(Kernel):
         """Bits of a beat that the output buffer stores: without those that never change."""
         return self.outputs()[0].width
 
+    @property
+    def different(self) -> int:
+        """Bits of a beat that the output buffer stores, those that equal others left out."""
+        return self.buffered
+
     def resources(self, family: Family) -> Resources:
-        out = cell_costs.stream_out(self.buffered, self.registers + 2, family)
+        credits, width = self.registers + 2, self.buffered
+        if cell_costs.buffered_in_registers(width, credits, family):
+            width = min(width, self.different)
+        out = cell_costs.stream_out(width, credits, family)
         return self.logic(family) + out + Resources(lut=2, ff=self.registers)
 
     def rtl(self, family: Family) -> Rtl:
