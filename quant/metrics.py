@@ -61,7 +61,7 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
     if row.kind in ("linear", "experts"):
         return LayerShape(layer.in_features, layer.out_features, image=row.input_shape[:-1]), bits
     sizes = {"image": row.input_shape[1:]}
-    padding = tuple(layer.padding)
+    padding = tuple(before for before, _ in _pads(layer))
     pointwise = set(layer.kernel_size) == set(layer.stride) == {1} and not any(padding) and layer.groups == 1
     if not pointwise:
         sizes |= {"kernel": tuple(layer.kernel_size), "stride": tuple(layer.stride), "padding": padding,
@@ -73,9 +73,17 @@ def has_cost(layer: Any, row: LayerSummary) -> bool:
     """Returns whether a cost model knows a layer, given its row of the summary (``LayerShape``)."""
     if FLOAT_BITS in (row.weight_bits, row.act_bits):
         return False
-    if row.kind == "depthwise":
-        return bool(layer.out_channels == layer.in_channels)
-    return row.kind == "linear" or (row.kind == "conv" and len(layer.kernel_size) <= 2)
+    if row.kind == "linear":
+        return True
+    if row.kind not in ("conv", "depthwise") or any(before != after for before, after in _pads(layer)):
+        return False
+    return layer.out_channels == layer.in_channels if row.kind == "depthwise" else len(layer.kernel_size) <= 2
+
+
+def _pads(layer: Any) -> list[tuple[int, int]]:
+    """The elements of padding of a convolution before and after each axis, also of ``padding="same"``."""
+    ends = layer._reversed_padding_repeated_twice  # of the last axis first
+    return list(zip(ends[::2], ends[1::2], strict=True))[::-1]
 
 
 _TRANSPOSED = (torch.nn.ConvTranspose1d, torch.nn.ConvTranspose2d, torch.nn.ConvTranspose3d)

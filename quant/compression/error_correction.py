@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.nn import functional
 
 from quant.compression.forms import Codewords
+from quant.compression.layerwise import input_rows
 from quant.errors import QuantError
 
 _FRAMES = 32  # frames per forward pass: im2col enlarges a layer's inputs by the kernel's size
@@ -64,14 +64,13 @@ def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]
     modules = dict(model.named_modules())
     for name in names:
         layer = modules[name]
-        if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) or getattr(layer, "groups", 1) != 1:
+        kinds = torch.nn.Linear | torch.nn.Conv1d | torch.nn.Conv2d
+        if not isinstance(layer, kinds) or getattr(layer, "groups", 1) != 1:
             raise QuantError(
-                f"layer {name} is neither linear nor an ungrouped 2-D convolution: choose layers without it, or leave "
-                "out inputs",
+                f"layer {name} is neither linear nor an ungrouped 1-D or 2-D convolution: choose layers without it, or "
+                "leave out inputs",
                 status=2,
             )
-        if isinstance(getattr(layer, "padding", None), str) or getattr(layer, "padding_mode", "zeros") != "zeros":
-            raise QuantError(f"layer {name}: error correction needs zero padding given in numbers", status=2)
 
     def note(name: str):  # type: ignore[no-untyped-def]
         def hook(*_: Any) -> None:
@@ -93,15 +92,12 @@ def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]
 
 def _layer_inputs(network: torch.nn.Module, name: str, inputs: torch.Tensor) -> torch.Tensor:
     """Returns the vectors (n, inputs) float64 that the layer's weight rows are multiplied with."""
-    layer = network.get_submodule(name)
+    layer: Any = network.get_submodule(name)
     seen: list[torch.Tensor] = []
 
     def keep(_layer: Any, arguments: tuple[Any, ...]) -> None:
-        x = getattr(arguments[0], "value", arguments[0])
-        if isinstance(layer, torch.nn.Conv2d):
-            geometry = (layer.kernel_size, layer.dilation, layer.padding, layer.stride)
-            x = functional.unfold(x, *geometry).transpose(1, 2)  # type: ignore[arg-type]
-        seen.append(x.flatten(0, -2).double())
+        [rows] = input_rows(layer, getattr(arguments[0], "value", arguments[0]))
+        seen.append(rows.double())
 
     handle = layer.register_forward_pre_hook(keep)
     try:

@@ -55,7 +55,7 @@ def product_quantize(
     times speed-up by tables of inner products, within 1 % of accuracy on ILSVRC-12.
 
     Raises QuantError (status 2) for an invalid argument, for layers that are already compressed, and with ``inputs``
-    for layers other than linear and ungrouped 2-D convolutions.
+    for layers other than linear and ungrouped convolutions of one or two axes.
     """
     if rounds < 0:
         raise QuantError(f"rounds={rounds} is negative", status=2)

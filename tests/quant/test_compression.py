@@ -247,6 +247,19 @@ def test_error_correction_lowers_the_response_error():
     assert (corrected(x) - model(x)).square().sum() < 0.5 * (plain(x) - model(x)).square().sum()
 
 
+@pytest.mark.parametrize("options", [{"padding": "same", "dilation": 2}, {"padding": 1, "padding_mode": "reflect"}])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_the_error_of_a_convolution_is_that_of_its_response(axes, options):
+    """Of any padding, images and signals: the quadratic form is the mean square of what the layer's output changes."""
+    torch.manual_seed(0)
+    layer = (torch.nn.Conv1d if axes == 1 else torch.nn.Conv2d)(4, 6, 3, bias=False, **options)
+    x = torch.rand(5, 4, *(7,) * axes)
+    small = compression.product_quantize(layer, 3, 2, inputs=x)
+    form = Quadratic.measure(layer, layer, "", x, layer.weight)
+    expected = float((small(x) - layer(x)).double().square().sum())
+    assert form.error(weight_of(small)) == pytest.approx(expected, rel=1e-3)
+
+
 def test_the_codewords_are_the_least_squares_solution():
     """With every assignment fixed by a single codeword a layer, the optimum is known: one shared row."""
     layer = torch.nn.Linear(4, 3, bias=False)
@@ -329,8 +342,8 @@ def test_curvature_from_adam():
             "has pruned weights, which codewords would undo",
         ),
         (
-            lambda m: compression.product_quantize(torch.nn.Conv1d(2, 2, 3), inputs=torch.rand(1, 2, 8)),
-            "neither linear nor an ungrouped 2-D convolution",
+            lambda m: compression.product_quantize(torch.nn.Conv1d(2, 2, 3, groups=2), inputs=torch.rand(1, 2, 8)),
+            "neither linear nor an ungrouped 1-D or 2-D convolution",
         ),
         (lambda m: compression.residual_quantize(m, 4, 0), "0 is no whole number"),
         (lambda m: compression.prune(m, 1.0), "fraction=1.0 of layer 0"),

@@ -149,6 +149,23 @@ def test_costs_are_those_of_the_cost_model():
     assert summary(create_model("tfc-float"), cost).costs == {}
 
 
+@pytest.mark.parametrize(("kernel", "known"), [(3, True), ((5, 1), True), (4, False)])
+def test_same_padding_has_the_cost_of_its_numbers(kernel, known):
+    """As many zeros on both sides; an even kernel has one more behind than before, which no cost model knows."""
+    shapes = []
+
+    def cost(shape, bits, density=1.0, structure="unstructured", integers=None):
+        shapes.append(shape)
+        return LayerCost(*[1] * 6)
+
+    scheme = schemes.get("integer")
+    conv = layers.conv(scheme, 1, 4, kernel, padding="same")
+    model = torch.nn.Sequential(layers.activation(scheme), conv)
+    model.input_shape = (1, 9, 9)
+    assert [row.cost is not None for row in summary(model, cost)] == [known]
+    assert [shape.padding for shape in shapes] == [tuple(k // 2 for k in conv.kernel_size)] * known
+
+
 def test_layers_without_a_cost_are_named():
     """Groups, and depthwise convolutions with several filters a channel: the sums are those of the others."""
 
