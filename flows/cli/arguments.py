@@ -95,13 +95,15 @@ def limits(lut: int | None, ff: int | None, bram: int | None, dsp: int | None) -
 def pairs(option: str, values: list[str]) -> dict[str, Any]:
     """Parse options ``NAME=VALUE``. A value that is not JSON is a string, or a list ``[random,tree]`` of such values.
 
-    Raises typer.BadParameter for other forms.
+    Raises typer.BadParameter for other forms, and for a name that is given twice.
     """
     found: dict[str, Any] = {}
     for pair in values:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"{option} {pair!r} is no NAME=VALUE, as in {option} act_bits=2")
+        if name in found:
+            raise typer.BadParameter(f"{option} {name} is given twice, as {name}={found[name]} and as {pair}: give one")
         found[name] = _value(value)
     return found
 

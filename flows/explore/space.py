@@ -11,9 +11,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from hw.fabric import yaml_text
 from hw.host.errors import UsageError
+from hw.host.files import read_text
 
 if TYPE_CHECKING:
     from quant.models.widths import Width
@@ -114,8 +114,8 @@ class Space:
             chosen[name] = USUAL[name]
         if file is not None:
             try:
-                content = yaml.safe_load(file.read_text())
-            except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+                content = yaml_text.parse(read_text(file, kind="file of --space"))
+            except ValueError as error:
                 raise UsageError(f"--space {file} cannot be read: {error}") from None
             known = [each.name for each in fields(cls)]
             if not isinstance(content, dict):

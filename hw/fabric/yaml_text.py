@@ -9,7 +9,10 @@ MOST_NODES = 100_000
 
 
 def parse(text: str) -> Any:
-    """The values in a YAML text. Raises ValueError that says the line, also for what is nested too deeply."""
+    """The values in a YAML text.
+
+    Raises ValueError that says the line, also for what is nested too deeply, and for a key given twice in a mapping.
+    """
     try:
         loader = yaml.SafeLoader(text)
         try:
@@ -38,6 +41,8 @@ def _check_size(root: yaml.Node) -> None:
             raise ValueError(f"line {node.start_mark.line + 1}: an alias leads back to itself")
         if known == 0:
             sizes[id(node)] = None
+            if isinstance(node, yaml.MappingNode):
+                _check_keys(node)
             inner = [each for entry in node.value for each in (entry if isinstance(entry, tuple) else (entry,))]
             known = 1 + sum(map(size, inner)) if isinstance(node, yaml.CollectionNode) else 1
             if known > MOST_NODES:
@@ -46,3 +51,13 @@ def _check_size(root: yaml.Node) -> None:
         return known
 
     size(root)
+
+
+def _check_keys(mapping: yaml.MappingNode) -> None:
+    """Raise ValueError for a key given twice, of which YAML's loader would take the last."""
+    seen: set[tuple[str, str]] = set()
+    for key, _value in mapping.value:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in seen:
+                raise ValueError(f"line {key.start_mark.line + 1}: the key {key.value} is given twice; leave one out")
+            seen.add((key.tag, key.value))

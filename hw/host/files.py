@@ -242,11 +242,21 @@ def read_text(path: Path, most: int = 1 << 26, kind: str = "file") -> str:
 
 
 def parse_json(text: str) -> Any:
-    """The content of a JSON text. Raises ValueError, also for what is nested too deeply."""
+    """The content of a JSON text. Raises ValueError, also for what is nested too deeply, and for a key given twice."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_object)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for a key given twice: JSON does not say which value counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _value in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {json.dumps(repeated)} is given twice in one object; leave one of them out")
+    return found
 
 
 def read_json(path: Path) -> Any:

@@ -89,7 +89,7 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
     with _one_line(source):
         made = make(**{name: value for name, value in given.items() if name in named or every})
     if not isinstance(made, torch.nn.Module):
-        raise QuantError(f"{source.name} returns a {type(made).__name__}: return a torch.nn.Module")
+        raise QuantError(f"{source.name} returns {type(made).__name__}, no network: return a torch.nn.Module")
     if isinstance(made, Network):
         network = made
     else:

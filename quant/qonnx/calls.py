@@ -104,5 +104,5 @@ def outputs_of(output: Any) -> list[torch.Tensor]:
     if isinstance(output, dict):
         output = list(output.values())
     if not isinstance(output, list | tuple) or not output:
-        raise QuantError(f"it returns a {type(output).__name__}: return tensors")
+        raise QuantError(f"it returns {type(output).__name__}, no tensor: return tensors")
     return [each for part in output for each in outputs_of(part)]

@@ -23,6 +23,19 @@ _MAPPINGS = ("data_options", "scheme_options", "model_options", "training")
 _LARGEST = 1 << 20
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which refuses a key given twice instead of taking the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key for key, _value in node.value if isinstance(key, yaml.ScalarNode)]
+        for index, key in enumerate(keys):
+            if any((key.tag, key.value) == (other.tag, other.value) for other in keys[:index]):
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {key.value} is given twice; leave one out", problem_mark=key.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
 def write_config(path: Path, request: Mapping[str, Any]) -> None:
     """Writes the request of ``quant.train_run``: ``training`` are the settings of ``TrainConfig``, the others its
     arguments of the same names."""
@@ -50,7 +63,7 @@ def read_config(path: str | os.PathLike[str]) -> dict[str, Any]:
     with using(path, "give a train.yaml of a run", "cannot read"), open(path, "rb") as file:
         data = file.read(_LARGEST + 1)
     try:
-        content = yaml.safe_load(data[:_LARGEST].decode())
+        content = yaml.load(data[:_LARGEST].decode(), _Loader)  # safe: a subclass of SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f" line {mark.line + 1}" if mark else ""

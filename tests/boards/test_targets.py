@@ -147,6 +147,7 @@ def test_a_board_of_the_users_own(tmp_path: Path) -> None:
         (GOOD.replace("lfe5u-25f", "gw1nr-9c") + "package: QN88\n", "no 'package' to choose"),
         (GOOD.replace("lfe5u-25f", "xc7z020"), "give 'package' and 'speed' of the xc7z020"),
         ("name: [", "not YAML"),
+        (GOOD + "name: yours\n", "line 5: the key name is given twice"),
         ("", "board file .* has no fields"),
     ],
 )

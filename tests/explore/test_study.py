@@ -343,6 +343,7 @@ def test_space_files(tmp_path):
         ("rank: [0, 1]", "shares above 0, up to 1"),
         ("bits: [4]", "one network only"),
         (": :", "cannot be read"),
+        ("bits: [1]\nbits: [2]", "line 2: the key bits is given twice"),
     ):
         file.write_text(text)
         with pytest.raises(UsageError, match=message):

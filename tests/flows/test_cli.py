@@ -179,6 +179,7 @@ def here(monkeypatch, capsys):
     ("options", "words"),
     [
         (["--model-option", "width"], "no NAME=VALUE"),
+        (["--model-option", "hidden=[8]", "--model-option", "hidden=[16]"], "hidden is given twice, as hidden=[8] and"),
         (["--model-option", "width=2"], "has no option 'width'"),
         (["--scheme-option", "bits=2"], "no parameter 'bits'"),
         (["--teacher", "nowhere"], "no teacher nowhere"),

@@ -119,6 +119,18 @@ def test_names_that_mean_no_layer_or_several_are_refused(graph, tmp_path, conten
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [('{"fc0": {"PE": 2}, "head": {"PE": 2}, "fc0": {"PE": 4}}', "fc0"), ('{"fc0": {"PE": 2, "PE": 4}}', "PE")],
+)
+def test_a_key_given_twice_is_refused(graph, tmp_path, text, key):
+    """JSON's reader takes the last value, and the user may mean the first."""
+    (tmp_path / "folding.json").write_text(text)
+    with pytest.raises(UsageError, match=f'the key "{key}" is given twice in one object') as caught:
+        finn_json.read(tmp_path / "folding.json", graph)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_node_of_several_kernels_means_those_with_weights(graph, tmp_path):
     # As a convolution of a concatenation of unequal scales: two products, and their sum.
     names = ("conv0", "conv1", "add0")

@@ -315,7 +315,7 @@ def residual(join) -> nn.Module:
         (lambda: between(nn.AvgPool2d(2, divisor_override=3)), ("layer 2 cannot", "divisor_override: leave it out")),
         (lambda: between(nn.AdaptiveAvgPool2d((4, 3))), ("layer 2 cannot", "windows of 6 x 6 to 4 x 3 differ in size")),
         (lambda: between(Calls(lambda _, x: x.cumsum(1))), ("layer 2 (Calls)", "CumSum", "what-can-be-read")),
-        (lambda: Calls(lambda net, x: (net.model(x), 3), model=between(nn.ReLU())), ("returns a int",)),
+        (lambda: Calls(lambda net, x: (net.model(x), 3), model=between(nn.ReLU())), ("returns int, no tensor",)),
     ],
 )  # fmt: skip
 def test_what_is_refused_names_the_module_and_the_remedy(model, words, tmp_path):

@@ -128,7 +128,7 @@ BODY = "import torch\nfrom torch import nn\n\ndef make(classes, width=1):\n"
         ("raise SystemExit(3)\n", {}, ("net.py, line 1: SystemExit: 3",)),
         ("x = 1\n", {}, ("has no function make",)),
         (f"{BODY}    return wrong\n", {}, ("net.py, line 5: NameError",)),
-        (f"{BODY}    return 3\n", {}, ("returns a int", "torch.nn.Module")),
+        (f"{BODY}    return 3\n", {}, ("returns int, no network", "torch.nn.Module")),
         (f"{BODY}    return nn.Linear(3, 4)\n", {}, ("net.py", "RuntimeError")),
         (f"{BODY}    return nn.Flatten()\n", {}, ("output of shape (2, 64)", "return (2, 10)")),
         (f"{BODY}    return nn.LSTM(8, 10)\n", {}, ("net.py",)),

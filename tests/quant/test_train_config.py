@@ -49,6 +49,7 @@ def test_settings_survive_a_file(config):
         ("training: 3", "training is 3, not a mapping"),
         ("model: [1]", r"model is \[1\], not a text"),
         ("a: [", "line 1 is no YAML"),
+        ("training:\n  epochs: 3\n  epochs: 4", "line 3 is no YAML: the key epochs is given twice"),
         ("- a", "no mapping of arguments"),
     ],
 )
