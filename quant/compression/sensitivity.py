@@ -1,5 +1,6 @@
 """Sensitivity of the loss to each weight: approximations of the Hessian's diagonal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch.nn import functional
 
 from quant.compression.weights import Layers, compressing, find_layers, is_quantized, latent_of, weight_of
 from quant.errors import QuantError
+from quant.layers.experts import Experts
 
 
 def curvature(
@@ -19,7 +21,8 @@ def curvature(
     The network runs in eval mode. The gradient is with respect to the weights that the layer computes with (for
     quantized weights: the integers times their scale).
 
-    Raises QuantError (status 2) if there are no frames, and for a layer that the loss does not depend on.
+    Raises QuantError (status 2) if there are no frames, and for layers that the loss does not depend on, as gates of
+    experts, with the layers that it does depend on.
     """
     if len(x) == 0 or len(x) != len(y) or frames < 1:
         raise QuantError(f"{len(x)} inputs with {len(y)} labels, frames={frames}: give at least one of each", status=2)
@@ -46,10 +49,18 @@ def curvature(
             for name, gradient in zip((n for n in chosen if n in used), gradients, strict=True):
                 if gradient is not None:
                     total[name] = total.get(name, 0.0) + gradient.detach() ** 2
-    for name in chosen:
-        if name not in total:
-            raise QuantError(f"the loss does not depend on layer {name}: choose other layers", status=2)
+    if missing := [name for name in chosen if name not in total]:
+        raise _without_gradient(copy, missing, list(total))
     return {name: square / count for name, square in total.items()}
+
+
+def _without_gradient(model: torch.nn.Module, missing: Sequence[str], others: Sequence[str]) -> QuantError:
+    """The error for layers ``missing`` whose weights have no gradient of the loss; ``others`` have one."""
+    gates = {f"{name}.gate" for name, module in model.named_modules() if isinstance(module, Experts)}
+    why = " (gates choose an expert, and no gradient passes a choice)" if gates & {*missing} else ""
+    layers = f"{'layer' if len(missing) == 1 else 'layers'} {', '.join(missing)}"
+    remedy = f"choose other layers (--layers), as {' '.join(others)}" if others else "no other layer is chosen"
+    return QuantError(f"the loss does not depend on {layers}{why}: {remedy}", status=2)
 
 
 def saliency(

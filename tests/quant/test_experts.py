@@ -101,3 +101,16 @@ def test_low_rank_leaves_experts_as_they_are():
     assert factored.hidden[1].linear.linear.weight.shape == (3 * 32, 32)
     with pytest.raises(QuantError, match=r"^layer hidden\.1\.linear\.linear holds the weights of all experts"):
         compression.low_rank(model, budget=0.25, layers="hidden.1.linear.linear")
+
+
+def test_obd_says_which_layers_have_a_saliency():
+    """Gates choose, and no gradient passes a choice; with the layers that are named it works."""
+    data = load_data("digits")
+    torch.manual_seed(0)
+    model = create_model("tfc-w4a4", **data.options, hidden=[8, 8], experts=2).eval()
+    x, y = torch.from_numpy(data.x_train[:8]).float().flatten(1), torch.tensor(data.y_train[:8])
+    with pytest.raises(QuantError, match=r"not depend on layer hidden\.1\.linear\.gate \(gates choose") as caught:
+        compression.saliency(model, x, y)
+    named = str(caught.value).rsplit("(--layers), as ", 1)[1].split()
+    assert named == ["hidden.0.linear", "hidden.1.linear.linear", "output"]
+    assert list(compression.saliency(model, x, y, layers=named)) == named
