@@ -60,6 +60,18 @@ def _matrix_vector(op: Operation, f: str, streams: Sequence[Stream], out: Stream
     return _sums(op, f, streams, out, "m", f"r * {inputs} + k")
 
 
+def _expert_matrix_vector(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
+    experts, outputs, terms = op.arrays["weights"].shape
+    kind = _sum_type(int(np.abs(op.arrays["weights"]).sum(axis=2).max()) * _largest(streams[1]))
+    yield f"const int expert = a0[0] < {experts} ? (int)a0[0] : {experts - 1};"
+    yield f"for (int m = 0; m < {outputs}; m++) {{"
+    yield f"    {kind} sum = 0;"
+    yield f"    for (int k = 0; k < {terms}; k++)"
+    yield f"        sum += ({kind}){f}_weights[expert][m][k] * a1[k];"
+    yield f"    y[m] = ({c_type(out)})sum;"
+    yield "}"
+
+
 def _depthwise(op: Operation, f: str, streams: Sequence[Stream], out: Stream) -> Lines:
     channels, positions = op.arrays["weights"].shape
     return _sums(op, f, streams, out, "c", f"(r * {positions} + k) * {channels} + c")
@@ -252,7 +264,8 @@ def _popcount_class(op: Operation, f: str, streams: Sequence[Stream], out: Strea
 
 
 WRITERS: Mapping[str, Callable[[Operation, str, Sequence[Stream], Stream], Lines]] = MappingProxyType({
-    "matrix_vector": _matrix_vector, "depthwise": _depthwise, "sliding_window": _sliding_window,
+    "matrix_vector": _matrix_vector, "expert_matrix_vector": _expert_matrix_vector, "depthwise": _depthwise,
+    "sliding_window": _sliding_window,
     "threshold": _threshold, "requant": _requant, "table": _table, "pool": _pool, "add": _add, "concat": _concat,
     "gather": _gather, "arg_max": _arg_max, "thermometer": _thermometer, "lookup_layer": _lookup_layer,
     "popcount_class": _popcount_class, "margin": _margin, "exit": _exit, "merge": _merge,

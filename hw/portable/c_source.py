@@ -12,6 +12,7 @@ import numpy as np
 
 from hw.fabric.identifiers import identifier
 from hw.ir.graph import Graph
+from hw.passes.chains import unfused
 from hw.portable.c_operations import WRITERS, c_type
 from hw.portable.description import Operation, narrow, operations
 
@@ -26,11 +27,15 @@ static int64_t shifted(int64_t v, int n) { return v >= 0 ? v >> n : ~(~v >> n); 
 class Code:
     """The C code of ``graph`` under ``name``, which all of its names begin with.
 
-    Raises BitfabricError for a layer that has no C code.
+    What is one kernel of several layers in hardware is these layers here, in ``graph`` too. Raises BitfabricError for a
+    layer that has no C code.
     """
 
     name: str
     graph: Graph
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "graph", unfused(self.graph))
 
     @cached_property
     def operations(self) -> list[Operation]:

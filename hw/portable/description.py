@@ -23,6 +23,7 @@ from hw.kernels.arg_max.kernel import ArgMax
 from hw.kernels.concat.kernel import Concat
 from hw.kernels.depthwise.kernel import Depthwise
 from hw.kernels.exit.kernel import Exit
+from hw.kernels.expert_matrix_vector.kernel import ExpertMatrixVector
 from hw.kernels.lookup_layer.kernel import LookupLayer
 from hw.kernels.margin.kernel import Margin
 from hw.kernels.matrix_vector.kernel import MatrixVector
@@ -74,8 +75,8 @@ def operations(graph: Graph) -> list[Operation]:
         write = _WRITERS.get(kernel.op)
         if write is None:
             raise BitfabricError(
-                f"{node.title} is computed by {kernel.op}, which export-c does not write; export the core (export-ip), "
-                "or leave the layer out of the model"
+                f"{node.title} is computed by {kernel.op}, which export-c does not write, as it writes no "
+                "kernels of other packages; export the core (bitfabric export-ip)"
             )
         numbers, arrays = write(kernel)
         found.append(Operation(node.name, _NAMES.get(kernel.op, kernel.op), node.inputs, node.outputs, numbers, arrays))
@@ -108,6 +109,10 @@ def _rows(kernel: Kernel) -> int:
 
 def _matrix_vector(kernel: MatrixVector) -> tuple[Numbers, Arrays]:
     return {"rows": _rows(kernel)}, {"weights": np.asarray(kernel.weights, np.int64)}
+
+
+def _expert_matrix_vector(kernel: ExpertMatrixVector) -> tuple[Numbers, Arrays]:
+    return {}, {"weights": np.asarray(kernel.weights, np.int64)}
 
 
 def _depthwise(kernel: Depthwise) -> tuple[Numbers, Arrays]:
@@ -221,7 +226,8 @@ def _popcount_class(kernel: PopcountClass) -> tuple[Numbers, Arrays]:
 
 
 _WRITERS: Mapping[str, Callable[[Any], tuple[Numbers, Arrays]]] = MappingProxyType({
-    "matrix_vector": _matrix_vector, "depthwise": _depthwise, "sliding_window": _sliding_window,
+    "matrix_vector": _matrix_vector, "expert_matrix_vector": _expert_matrix_vector, "depthwise": _depthwise,
+    "sliding_window": _sliding_window,
     "threshold": _threshold, "requant": _requant, "table": _table, "max_pool": _pool, "accumulate_pool": _pool,
     "add": _add, "concat": _concat, "fork": _same, "fifo": _same, "width_converter": _same,
     "upsample": _moved, "select": _moved, "reorder": _moved,

@@ -36,6 +36,12 @@ def matrix_vector(op, c, x):
     return ((x.reshape(len(x), op["rows"], -1) @ c["weights"].T),)
 
 
+def expert_matrix_vector(op, c, choice, x):
+    experts, outputs, inputs = c["weights"].shape
+    every = (x @ c["weights"].reshape(-1, inputs).T).reshape(len(x), experts, outputs)
+    return (every[np.arange(len(x)), np.minimum(choice[:, 0], experts - 1)],)
+
+
 def depthwise(op, c, x):
     channels, positions = c["weights"].shape
     windows = x.reshape(len(x), op["rows"], positions, channels)
@@ -162,7 +168,7 @@ def popcount_class(op, c, x):
 OPERATIONS = {
     each.__name__: each
     for each in (
-        matrix_vector, depthwise, sliding_window, threshold, requant, table, pool, add, concat, same, gather, arg_max,
-        thermometer, lookup_layer, popcount_class, margin, exit, merge,
+        matrix_vector, expert_matrix_vector, depthwise, sliding_window, threshold, requant, table, pool, add, concat,
+        same, gather, arg_max, thermometer, lookup_layer, popcount_class, margin, exit, merge,
     )
 }  # fmt: skip

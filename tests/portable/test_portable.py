@@ -24,7 +24,12 @@ from tests.kernels.kernel_bench import alone, random_frames
 WRITTEN = (
     "matrix_vector", "depthwise", "sliding_window", "threshold", "requant", "table", "max_pool", "accumulate_pool",
     "add", "concat", "fork", "upsample", "select", "reorder", "arg_max", "thermometer", "lookup_layer",
-    "popcount_class", "fifo", "width_converter", "margin", "exit", "merge",
+    "popcount_class", "fifo", "width_converter", "margin", "exit", "merge", "expert_matrix_vector", "lookup_network",
+    "folded_lookup_network", "constant_network",
+)  # fmt: skip
+CHOSEN = (
+    "coded_matrix_vector", "constant_matrix", "constant_threshold", "plane_depthwise", "plane_matrix_vector",
+    "sparse_matrix_vector", "sparse_window", "tied_matrix_vector",
 )  # fmt: skip
 FRAMES = 6
 
@@ -82,6 +87,11 @@ def test_every_kernel_in_c_and_numpy(tmp_path):
         for index, (_, kernel) in enumerate(kernels.cases(op).cases()):
             graphs[f"{op}_{index}"] = alone(kernel)
     check(graphs, tmp_path, rng)
+
+
+def test_every_kernel_of_a_graph_before_folding_has_c_code():
+    """The others are implementations, which a folding puts in the place of one that is written."""
+    assert sorted((*WRITTEN, *CHOSEN)) == [op for op in kernels.names() if kernels.is_builtin(op)]
 
 
 def test_random_graphs_in_c_and_numpy(tmp_path):
