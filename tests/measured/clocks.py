@@ -36,7 +36,10 @@ CASES = (
     Case("lfe5u-85f", "vgg-small-w2a2", 20_000), Case("lfe5u-85f", "tfc-mnist-w1a1", 8),
     Case("lfe5u-85f", "lenet5-w8a8", 20_000),
     Case("icebreaker", "tfc-w1a1", 2000), Case("ice40up5k", "jsc-mlp-w3a3", 1000), Case("ice40up5k", "tfc-w2a2", 2000),
+    Case("icebreaker", "tfc-w1a1", 500), Case("ice40up5k", "tfc-w1a1", 64), Case("ice40up5k", "tfc-w2a2", 500),
     Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-mlp-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
+    Case("tangnano9k", "tfc-w1a1", 100), Case("gw1nr-9c", "tfc-w1a1", 32), Case("gw1nr-9c", "tfc-w2a2", 128),
+    Case("gw1nr-9c", "jsc-mlp-w3a3", 48),
 )  # fmt: skip
 
 
