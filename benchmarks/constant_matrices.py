@@ -5,8 +5,8 @@ alkaid plans each matrix with each of its greedy methods, and keeps what costs t
 are also fused to adders of three operands. The tables are counted by ``hw.synth`` after the same synthesis:
 
 - as alkaid writes it: its own Verilog, combinational;
-- (a): the adders of both plans, combinational, written in the same way (``hw/kernels/cells``); alkaid's plan in our
-  adders takes fewer tables than alkaid's Verilog, so this is the stronger peer;
+- (a): the adders of both plans, combinational, written in the same way (``hw/kernels/cells``), so that they
+  differ in the plans alone;
 - (b): the same with a register behind every ``--adders-per-stage`` adders in series, and behind the outputs.
 
 On 7 series an adder of three operands is LUT6_2 and CARRY4: a LUT6_2 is one table of which both outputs are used. Yosys
@@ -277,7 +277,7 @@ def cell(row: dict[str, Any], column: str) -> object:
 
 def verdicts(rows: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Ours against each peer, over the matrices that are counted for both."""
-    for peer in ("alkaid (a)", "alkaid (b)", "da4ml"):
+    for peer in ("alkaid's Verilog", "alkaid (a)", "alkaid (b)", "da4ml"):
         mine = "ours (b)" if peer.endswith("(b)") else "ours (a)"
         both = [(row[mine], row[peer]) for row in rows.values() if row.get(mine) and row.get(peer)]
         if both:
