@@ -9,7 +9,7 @@ all the same (it has 83,640 LUT).
 Logic is estimated for the ECP5-85F: *unrolled* at one frame a cycle, and *folded* at one frame in 64 cycles.
 Latency is in cycles; resources are the mean of the seeds. ``narrower`` is no pruning: all layers are as wide as the
 same number of weights permits. ``--images`` builds designs of networks in ``--runs``, verified to the placed netlist:
-images for the ULX3S-85F, folded and unrolled, and an unrolled one on the device alone.
+images for the ULX3S-85F, folded and unrolled, and unrolled ones on the device alone.
 """
 
 import argparse
@@ -104,6 +104,7 @@ IMAGES = (
     Picture(Row("digits", "bank-balanced:8x8", 0.25, 1), 256, CLOCK_MHZ),
     Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 1, CLOCK_MHZ),
     Picture(Row("digits", "bank-balanced:8x8", 0.1, 2), 1, 100.0, DEVICE),
+    Picture(Row("digits", "magnitude", 0.25, 0), 1, 100.0, DEVICE),
 )
 
 
