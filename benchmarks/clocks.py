@@ -4,8 +4,8 @@ What was placed is kept in ``tests/measured/clocks/*.csv``; only what is not the
 device's default clock. ``--renew`` places what is asked for again, as after a change of the hardware or of the tools.
 ``--fit`` fits the periods of the paths in kernels again and writes ``hw/families/F/calibration.csv`` (for a family of
 another package ``build/bench/F_calibration.csv``). Networks that are one pipeline, larger than the kernels of the grid,
-tell how periods grow (``tests/measured/clocks/pipelines.csv``). It does not fit ``shell_ns``, ``room`` and ``grades``
-of the ``FmaxModel``: these were found by hand, from the shells, the largest networks and a few kernels.
+tell how periods grow (``tests/measured/clocks/pipelines.csv``). It does not fit ``shell_ns``, ``room``, ``with_bram``
+and ``grades`` of the ``FmaxModel``: these were found by hand, from whole networks and a few kernels.
 """
 
 import argparse
@@ -211,7 +211,7 @@ def show_networks(table: Table[Placed], families: Sequence[str]) -> None:
                          f"{error(guess.mhz, made.fmax):+.0f}", guess.slowest])  # fmt: skip
             kept.append({"name": label, "target": target.name, "placed": made.fmax, "estimated": guess.mhz})
     columns = ["network", "cycles", "target", "LUT", "Fmax", "estimated", "%", "slowest (estimated)"]
-    report.show("Fmax of networks that the model was not fitted to", columns, rows)
+    report.show("Fmax of whole networks, to which only shell_ns, room and with_bram were fitted", columns, rows)
     report.save("clocks", {"networks": kept})
 
 

@@ -77,12 +77,14 @@ class FmaxModel:
         shell_ns: period of the host link and the other parts around the accelerator, with small buffers.
         room: number of lookup tables at which every period is twice that in a small design.
         grades: speed grade -> the factor of periods through block RAM, and the factor of all others.
+        with_bram: factor of the period of a kernel with block RAM among other kernels to that of the kernel alone.
     """
 
     calibration: Calibration
     shell_ns: float
     room: float
     grades: Mapping[str, tuple[float, float]]
+    with_bram: float = 1.0
 
     def at(self, grade: str) -> "FmaxModel":
         """The model for a speed grade; that of the slowest grade where the factors are unknown."""

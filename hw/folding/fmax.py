@@ -2,11 +2,12 @@
 
 Three kinds of paths limit a kernel: from a block RAM to the register behind it, through a multiplier, and through the
 kernel's own logic. The delay of the last kind differs between kernels and grows with the size of the kernel, because
-its nets get longer. The slowest node sets the period of the design, and all periods grow with the size of the design.
-The parameters of a family are its ``FmaxModel``, fitted to kernels that were placed alone between two FIFOs.
+its nets get longer. The slowest node sets the period of the design. In a small device a kernel with block RAM is slower
+among others than alone, because few columns have block RAM; in a large design all periods grow with its size. The
+parameters of a family are its ``FmaxModel``, fitted to kernels that were placed alone between two FIFOs.
 ``python -m benchmarks.clocks`` compares the model with these and with whole networks; with ``--fit`` it rewrites the
-family's ``calibration.csv``. ``shell_ns``, ``room`` and ``grades`` are fitted to whole networks, and to a few kernels
-on faster devices.
+family's ``calibration.csv``. ``shell_ns``, ``room`` and ``with_bram`` are fitted to whole networks, and ``grades`` to a
+few kernels on faster devices.
 """
 
 from dataclasses import dataclass
@@ -91,7 +92,11 @@ def estimate_fmax(graph: Graph, device: Device, shell: bool = False) -> Fmax | N
         return None
     family = device.family
     costs = {node.name: node.kernel.resources(family) for node in graph}
-    periods = {node.name: period(node.kernel, costs[node.name], model.calibration, family) for node in graph}
+    periods = {
+        node.name: period(node.kernel, costs[node.name], model.calibration, family)
+        * (model.with_bram if costs[node.name].bram else 1)
+        for node in graph
+    }
     if shell:
         buffers = (graph.edges[edge] for edge in (graph.inputs[0].edge, graph.output_edges[0]))
         deep = any(2 * stream.beats * stream.width > BUFFER_BITS for stream in buffers)

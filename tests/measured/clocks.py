@@ -39,7 +39,7 @@ CASES = (
     Case("icebreaker", "tfc-w1a1", 500), Case("ice40up5k", "tfc-w1a1", 64), Case("ice40up5k", "tfc-w2a2", 500),
     Case("tangnano9k", "tfc-w1a1", 1000), Case("gw1nr-9c", "jsc-mlp-w3a3", 256), Case("gw1nr-9c", "tfc-w2a2", 1000),
     Case("tangnano9k", "tfc-w1a1", 100), Case("gw1nr-9c", "tfc-w1a1", 32), Case("gw1nr-9c", "tfc-w2a2", 128),
-    Case("gw1nr-9c", "jsc-mlp-w3a3", 48),
+    Case("gw1nr-9c", "tfc-w2a2", 64), Case("ice40up5k", "tfc-w1a1", 24),
 )  # fmt: skip
 
 

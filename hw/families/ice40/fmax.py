@@ -4,4 +4,10 @@ from importlib.resources import files
 
 from hw.fabric.fmax import Calibration, FmaxModel
 
-FMAX = FmaxModel(Calibration.read(files("hw.families.ice40") / "calibration.csv"), shell_ns=20.4, room=4_200, grades={})
+FMAX = FmaxModel(
+    Calibration.read(files("hw.families.ice40") / "calibration.csv"),
+    shell_ns=23.5,
+    room=20_000,
+    grades={},
+    with_bram=1.35,
+)
