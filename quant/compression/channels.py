@@ -24,11 +24,15 @@ from quant.function_tensors import tensors_in
 from quant.layers import ByChannel, Maxout
 
 _POOLS = {
-    f"{prefix}{kind}_pool{axes}d" for prefix in ("", "adaptive_") for kind in ("max", "avg") for axes in (1, 2, 3)
+    f"{prefix}{kind}_pool{axes}d": axes
+    for prefix in ("", "adaptive_")
+    for kind in ("max", "avg")
+    for axes in (1, 2, 3)
 }
-_MOVES = _POOLS | {
-    "flatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "float", "interpolate", "upsample", "pad",
-    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
+"""Pools, by name, with the axes that they are over: the last ones."""
+_MOVES = _POOLS.keys() | {
+    "flatten", "reshape", "view", "squeeze", "unsqueeze", "contiguous", "float", "to", "clone", "detach", "interpolate",
+    "upsample", "pad", "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout",
 }  # fmt: skip
 """Functions that treat all channels alike, and keep their order, by name."""
 _ACTIVATIONS = {
@@ -39,6 +43,7 @@ _ACTIVATIONS = {
 _SUMS = {"add", "__add__", "__radd__", "add_", "__iadd__"}
 _SCALINGS = {
     *_SUMS, "sub", "__sub__", "__rsub__", "rsub", "mul", "__mul__", "__rmul__", "div", "__truediv__", "neg", "__neg__",
+    "pow",
 }  # fmt: skip
 """Operators that are functions of each element alone where the other operand is one number."""
 _JOINS = {"cat", "concat", "concatenate"}
@@ -177,16 +182,24 @@ def _followed(
     axes = {axis % first.dim() for axis in _axes(args, kwargs)} if name in _JOINS | _REDUCTIONS else set()
     if name in _JOINS and axes == {1}:
         return trace.join(kwargs["tensors"] if "tensors" in kwargs else args[0])
-    if name in _SUMS and not others and len(flows) == 2:
+    if name in _SUMS and not others and len(flows) == 2 and first.dim() == flows[1].dim():
         return trace.add(first.parts, flows[1].parts)
     if len(flows) > 1 or others:
         return None
     if name in _ACTIVATIONS:
         trace.activate(first.parts, even=True)
     if name in _MOVES:
-        return _moved(first, made[0])
+        return _moved(first, made[0]) if _last_axes(name, args, kwargs) <= first.dim() - 2 else None
     within = name in _REDUCTIONS and min(axes, default=0) > 1
     return first.parts if within or name in _SCALINGS | _ACTIVATIONS else None
+
+
+def _last_axes(name: str, args: Any, kwargs: Any) -> int:
+    """How many of the last axes a pool or ``pad`` is over: of (C, H, W), or of channels, it may be over these; 0 for
+    other functions."""
+    if name == "pad":
+        return len(kwargs["pad"] if "pad" in kwargs else args[1]) // 2
+    return _POOLS.get(name, 0)
 
 
 def _axes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:

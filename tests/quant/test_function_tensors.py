@@ -101,6 +101,19 @@ def test_slimming_computes_what_the_network_does_without_the_channels(parted, jo
     torch.testing.assert_close(small(x), model(x))
 
 
+ACROSS = {
+    "pad": lambda x: functional.pad(x, (0, 0, 0, 0, 1, -1)),
+    "max_pool3d": lambda x: functional.max_pool3d(x, (3, 1, 1), stride=1, padding=(1, 0, 0)),
+}
+
+
+@pytest.mark.parametrize("across", ACROSS)
+def test_channels_that_a_function_shifts_or_pools_stay(across):
+    model = network(PARTED["chunk"], lambda a, b: ACROSS[across](a).flatten(1), 4 * 64)
+    with pytest.raises(QuantError, match=rf"^the channels of net\.side must all stay: {across} reads it; take another"):
+        compression.slim(model, {"net.side": 1})
+
+
 STATED = {
     "the last axis": lambda a, b: torch.cat([a, b], 1).view(-1, 8 * 64),
     "the channels": lambda a, b: torch.cat([a, b], 1).reshape(-1, 8, 64).flatten(1),
