@@ -32,11 +32,12 @@ def with_selections(model: ModelWrapper) -> ModelWrapper:
     proto.CopyFrom(model.model)
     graph = proto.graph
     constants = {each.name for each in graph.initializer}
+    taken = constants | {name for node in graph.node for name in (*node.input, *node.output)}
     data, quantized = {value.name for value in graph.input} - constants, set[str]()
     nodes: list[onnx.NodeProto] = []
     for node in list(graph.node):
         widths = _widths(model, node) if node.input and node.input[0] in quantized else {}
-        nodes += _selections(model, graph, node, widths) if widths else [node]
+        nodes += _selections(model, graph, node, widths, taken) if widths else [node]
         if not data.isdisjoint(node.input):
             data.update(node.output)
             if node.op_type in (*QUANTIZER_OPS, *LINEAR_OPS) or not quantized.isdisjoint(node.input):
@@ -68,29 +69,41 @@ def _widths(model: ModelWrapper, node: onnx.NodeProto) -> Widths:
 
 
 def _selections(
-    model: ModelWrapper, graph: onnx.GraphProto, node: onnx.NodeProto, widths: Widths
+    model: ModelWrapper, graph: onnx.GraphProto, node: onnx.NodeProto, widths: Widths, taken: set[str]
 ) -> list[onnx.NodeProto]:
-    """The nodes in the place of a Pad: for each axis the runs of neighbours, and their Concat."""
+    """The nodes in the place of a Pad, of its name: for each axis the runs of neighbours, and their Concat.
+
+    Adds the names of their tensors to those that are ``taken``.
+    """
     made: list[onnx.NodeProto] = []
     source, shape = node.input[0], list(model.get_tensor_shape(node.input[0]))
     elem_type = model.get_tensor_valueinfo(source).type.tensor_type.elem_type
+
+    def free(wanted: str) -> str:
+        while wanted in taken:
+            wanted += "_"
+        taken.add(wanted)
+        return wanted
+
     for axis, ends in widths.items():
         indices = np.pad(np.arange(shape[axis]), ends, attribute(node, "mode", "constant"))
         starts = [0, *(np.flatnonzero(np.diff(indices) != 1) + 1).tolist(), len(indices)]
         parts = []
         for number, (start, end) in enumerate(pairwise(starts)):
-            name = f"{node.output[0]}_{axis}_{number}"
-            graph.initializer.append(numpy_helper.from_array(indices[start:end], f"{name}_indices"))
-            made.append(helper.make_node("Gather", [source, f"{name}_indices"], [name], name=name, axis=axis))
+            part = free(f"{node.output[0]}_{axis}_{number}")
+            places = free(f"{part}_indices")
+            graph.initializer.append(numpy_helper.from_array(indices[start:end], places))
+            made.append(helper.make_node("Gather", [source, places], [part], axis=axis))
             shape[axis] = end - start
-            graph.value_info.append(helper.make_tensor_value_info(name, elem_type, shape))
-            parts.append(name)
+            graph.value_info.append(helper.make_tensor_value_info(part, elem_type, shape))
+            parts.append(part)
         last = axis == list(widths)[-1]
-        source = node.output[0] if last else f"{node.output[0]}_{axis}"
-        made.append(helper.make_node("Concat", parts, [source], name=node.name if last else source, axis=axis))
+        source = node.output[0] if last else free(f"{node.output[0]}_{axis}")
+        made.append(helper.make_node("Concat", parts, [source], axis=axis))
         shape[axis] = len(indices)
         if not last:
             graph.value_info.append(helper.make_tensor_value_info(source, elem_type, shape))
     for each in made:
+        each.name = node.name
         each.metadata_props.extend(node.metadata_props)
     return made

@@ -182,6 +182,21 @@ def test_modes_that_repeat_elements_of_a_stream_are_joins_of_its_parts(data):
     assert "reorder" not in names(graph)
 
 
+def test_parts_of_a_border_have_the_name_of_their_pad_and_tensors_of_their_own():
+    b = Builder((1, 2, 5, 4))
+    x = b.quant("x", 0.25, 4)
+    y = b.node("Pad", x, integers(b, 0, 0, 1, 0, 0, 0, 1, 0), mode="reflect")
+    z = b.quant(b.node("Conv", x, weights(b, 2, 2, 3, 3), pads=[2, 1, 2, 1]), 0.5, 4)
+    model = b.model((b.quant(b.node("Add", y, z), 0.5, 4), None), opset=19)
+    pad, conv = (next(node for node in model.graph.node if node.op_type == op) for op in ("Pad", "Conv"))
+    quantizer = next(node for node in model.graph.node if node.input[0] == conv.output[0])
+    model.graph.node.remove(pad)
+    model.graph.node.insert(list(model.graph.node).index(quantizer), pad)
+    conv.output[0] = quantizer.input[0] = f"{y}_2_0"
+    graph, _ = check(model)
+    assert {node.origin.node for node in graph if node.name.startswith(("select", "concat"))} == {pad.name}
+
+
 @pytest.mark.parametrize("mode", ["reflect", "edge", "wrap"])
 def test_borders_that_repeat_elements_in_hardware(mode):
     b = Builder((1, 2, 5, 4))
