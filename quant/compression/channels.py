@@ -24,10 +24,7 @@ from quant.function_tensors import tensors_in
 from quant.layers import ByChannel, Maxout
 
 _POOLS = {
-    f"{prefix}{kind}_pool{axes}d": axes
-    for prefix in ("", "adaptive_")
-    for kind in ("max", "avg")
-    for axes in (1, 2, 3)
+    f"{prefix}{kind}_pool{axes}d": axes for prefix in ("", "adaptive_") for kind in ("max", "avg") for axes in (1, 2, 3)
 }
 """Pools, by name, with the axes that they are over: the last ones."""
 _MOVES = _POOLS.keys() | {
