@@ -136,7 +136,9 @@ def rows(
     slope, offset = (np.broadcast_to(part, tensor.shape).reshape(-1, inputs) for part in tensor.affine)
     if np.any(slope != slope[:1]) or np.any(offset != offset[:1]):
         raise lowering_error(
-            node, "its input is scaled differently at different positions", "use one scale for each channel"
+            node,
+            "its input is scaled differently at different positions",
+            "use one scale for the tensor, or for each element of its rows",
         )
     return tensor, np.argsort(first)
 

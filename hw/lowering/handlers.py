@@ -57,7 +57,8 @@ def with_axis_last(
     varies along the other axes.
     """
     shape = tensor.tensor_shape
-    axis = channel_axis(node, len(shape) + 1) - 1 if axis is None else axis
+    channel = channel_axis(node, len(shape) + 1) - 1
+    axis = channel if axis is None else axis
     order = element_order(tensor.layout_ops, tensor.shape)
     channels = channel_rows(order, axis)
     if channels is None or not (permuted or np.array_equal(channels, np.arange(len(channels)))):
@@ -66,8 +67,11 @@ def with_axis_last(
     else:
         result = tensor.reshaped((*shape[:axis], *shape[axis + 1 :], shape[axis]))
     if result.varies_spatially:
+        each = "channel" if axis == channel else f"index of axis {axis + 1}"
         raise lowering_error(
-            node, "its input is scaled differently at different positions", "use one scale and bias for each channel"
+            node,
+            "its input is scaled differently at different positions",
+            f"use one scale and bias for the tensor, or for each {each}",
         )
     return replace(result, layout_ops=permuted_channels(channels, len(shape), axis))
 

@@ -342,3 +342,27 @@ def test_an_input_that_is_quantized_in_two_ways_is_refused():
     model = b.model((b.node("Add", b.quant(first, 1.0, 4), b.quant(second, 1.0, 4)), (1, 2, 4, 4)))
     with pytest.raises(BitfabricError, match=r"input x is quantized in several ways, the second time by Quant_3;"):
         lower(model)
+
+
+@pytest.mark.parametrize(
+    ("join", "shape", "message"),
+    [
+        (lambda b, x: b.node("Concat", x, x, axis=2), (1, 2, 8, 4), "for the tensor, or for each index of axis 2"),
+        (lambda b, x: b.node("ReduceSum", x, integers(b, 1)), (1, 1, 4, 4), "for the tensor, or for each index of"),
+        (
+            lambda b, x: b.node("MatMul", x, b.quant(np.eye(4)[:, :3], 1.0, 3)),
+            (1, 2, 4, 3),
+            "for the tensor, or for each element of its rows",
+        ),
+    ],
+)
+def test_scales_by_channel_where_other_axes_are_combined(join, shape, message):
+    """They are refused, and the tensor with one scale, as the message says, is built."""
+
+    def model(scale):
+        b = Builder((1, 2, 4, 4))
+        return b.model((join(b, b.quant("x", scale, 4)), shape))
+
+    with pytest.raises(BitfabricError, match=f"scaled differently at different positions; use one scale.* {message}"):
+        lower(model(np.float32([0.25, 0.5]).reshape(1, 2, 1, 1)))
+    assert list(lower(model(0.25)))
