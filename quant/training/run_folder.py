@@ -58,11 +58,11 @@ def produce(
         return {**finished, "out": str(folder), "cached": True, "rank": 0}
     checkpoint = folder / ".checkpoint"
     with using(folder, "choose another folder", "cannot write to"):
-        new = not folder.exists()
+        own = _is_unfinished(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _remove_abandoned(folder)
         work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
-    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder if new else None):
+    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder if own else None):
         measured = make(work, checkpoint, key)
         rank = _rank()
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
@@ -183,8 +183,8 @@ def _rank() -> int:
 
 @contextmanager
 def _removed(work: Path, folder: Path | None) -> Iterator[None]:
-    """Context of the folder ``work``, which is removed at the end, as is the new ``folder`` around it if nothing else
-    is in it: a run that failed."""
+    """Context of the folder ``work``, which is removed at the end, as is ``folder`` around it if nothing else is in it:
+    a run that failed."""
     try:
         yield
     finally:
@@ -219,6 +219,14 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
         return results if whole else None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _is_unfinished(folder: Path) -> bool:
+    """Whether a folder is new, or only has what an interrupted or killed run left in it. Raises OSError."""
+    if not folder.exists():
+        return True
+    names = [each.name for each in folder.iterdir()]
+    return bool(names) and all(name == ".checkpoint" or name.startswith(".partial-") for name in names)
 
 
 def _remove_abandoned(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -121,6 +122,24 @@ def test_an_interrupted_compression_resumes_to_the_same_files(method, steps, run
     assert found["onnx"] == wanted["onnx"]
     assert found["compression"]["accuracy"] == wanted["compression"]["accuracy"]
     assert set(content(folder)) == PRODUCTS - {"train.yaml"}
+
+
+def test_a_resumed_compression_that_is_impossible_leaves_no_folder(run, tmp_path, monkeypatch):
+    """It is interrupted, goes on from there, and ends in an error: neither its state nor an empty folder is left."""
+    for error in (KeyboardInterrupt(), QuantError("the integers are not those of torch")):
+        monkeypatch.setattr("quant.training.compress._compress", partial(_fail, error))
+        with pytest.raises(type(error)):
+            compress_run(run, tmp_path / "out", "prune", resume=isinstance(error, QuantError))
+        assert (tmp_path / "out" / ".checkpoint").is_dir() == isinstance(error, KeyboardInterrupt)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "users").mkdir()
+    with pytest.raises(QuantError):
+        compress_run(run, tmp_path / "users", "prune")
+    assert (tmp_path / "users").is_dir()
+
+
+def _fail(error, *_arguments):
+    raise error
 
 
 def test_bad_input(run, tmp_path):
