@@ -222,11 +222,11 @@ def _finished(folder: Path, key: str) -> dict[str, Any] | None:
 
 
 def _is_unfinished(folder: Path) -> bool:
-    """Whether a folder is new, or only has what an interrupted or killed run left in it. Raises OSError."""
+    """Whether a folder is new, or only has the state of an interrupted run in it. Raises OSError."""
     if not folder.exists():
         return True
-    names = [each.name for each in folder.iterdir()]
-    return bool(names) and all(name == ".checkpoint" or name.startswith(".partial-") for name in names)
+    names = [each.name for each in folder.iterdir() if not each.name.startswith(".partial-")]
+    return names == [".checkpoint"]
 
 
 def _remove_abandoned(folder: Path) -> None:
