@@ -59,7 +59,7 @@ def windows(site: Site, kernel: Shape | None) -> Shape:
     if kernel is None and any(pad >= size for pad, size in zip(pads, 2 * sizes, strict=True)):
         raise site.error(
             f"its pads {list(pads)} are not below its kernel_shape {list(sizes)}; ONNX Runtime executes no such pool",
-            "pad by a Pad before it",
+            f"pad{' with the smallest value' * (site.node.op_type == 'MaxPool')} by a Pad before it",
         )
     ceiled = site.flag("ceil_mode") if kernel is None else False
     out = []
