@@ -18,6 +18,8 @@ class Exportable(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
+        if "input" in given and func in (torch.channel_shuffle, *_ADAPTIVE):
+            args, given = (given["input"], *args), {name: value for name, value in given.items() if name != "input"}
         if func is torch.channel_shuffle:
             return _shuffled(*args, **given)
         if func in (functional.avg_pool2d, functional.avg_pool3d) and (

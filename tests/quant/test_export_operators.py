@@ -115,6 +115,8 @@ WINDOWS = {
     ),
     "shuffled channels": (nn.ChannelShuffle(2), (3, 7, 9)),
     "shuffled by a function": (Calls(lambda _, x: nn.functional.channel_shuffle(x, 4)), (3, 7, 9)),
+    "shuffled by name": (Calls(lambda _, x: nn.functional.channel_shuffle(input=x, groups=2)), (3, 7, 9)),
+    "pooled by name": (Calls(lambda _, x: torch.adaptive_avg_pool1d(input=x.flatten(2), output_size=12)), (3, 8, 8)),
     "means of blocks": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).mean((3, 5))), (3, 8, 8)),
     "maxima of axes apart": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).amax((2, 5))), (3, 8, 8)),
     "maxima of groups": (Calls(lambda _, x: x.reshape(-1, 2, 2, 6, 6).amax(1)), (3, 8, 8)),

@@ -271,7 +271,7 @@ class ConstantMatrix(PipelineKernel):
         return max(1, self.outputs()[0].width - self.pixels * self.constant_bits)
 
     @property
-    def different(self) -> int:
+    def distinct(self) -> int:
         return max(1, self.pixels * self.result_bits)
 
     @property

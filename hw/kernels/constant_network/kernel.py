@@ -129,8 +129,8 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
         return self.parts[-1].buffered
 
     @property
-    def different(self) -> int:
-        return self.parts[-1].different
+    def distinct(self) -> int:
+        return self.parts[-1].distinct
 
     def stages(self, family: Family) -> Sequence[Stage]:
         """Those of the layers, with a register between two layers."""

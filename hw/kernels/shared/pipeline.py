@@ -129,14 +129,14 @@ class PipelineKernel(Kernel):
         return self.outputs()[0].width
 
     @property
-    def different(self) -> int:
+    def distinct(self) -> int:
         """Bits of a beat that the output buffer stores, those that equal others left out."""
         return self.buffered
 
     def resources(self, family: Family) -> Resources:
         credits, width = self.registers + 2, self.buffered
         if cell_costs.buffered_in_registers(width, credits, family):
-            width = min(width, self.different)
+            width = min(width, self.distinct)
         out = cell_costs.stream_out(width, credits, family)
         return self.logic(family) + out + Resources(lut=2, ff=self.registers)
 
