@@ -366,8 +366,8 @@ def board_targets(board: Board) -> list[Target]:
         low, high = fpga.pll.input_mhz if fpga.pll else (0, board.clock.mhz)
         if not low <= board.clock.mhz <= high:
             raise UsageError(
-                f"board {board.name}: clock.mhz: {board.clock.mhz:g} is not from {low:g} to {high:g}, which the PLL of a "
-                f"{fpga.name} takes; give another oscillator"
+                f"board {board.name}: clock.mhz: {board.clock.mhz:g} is not from {low:g} to {high:g}, which the PLL of "
+                f"a {fpga.name} takes; give another oscillator"
             )
         return Target(
             name, replace(fpga, package=board.package or fpga.package, speed=board.speed or fpga.speed), board

@@ -139,7 +139,7 @@ def test_a_board_of_the_users_own(tmp_path: Path) -> None:
     [
         (GOOD.replace("mhz: 48", "mhz: -1"), "clock.mhz"),
         (GOOD.replace("lfe5u-25f", "lfe5u-26f"), "no device 'lfe5u-26f'"),
-        (GOOD.replace("mhz: 48", "mhz: 7.3728"), "clock.mhz: 7.3728 is not from 8 to 400, which the PLL of a lfe5u-25f"),
+        (GOOD.replace("mhz: 48", "mhz: 7.3728"), "clock.mhz: 7.3728 is not from 8 to 400, which the PLL"),
         (GOOD.replace("115200", "9600"), "uart.max_baud: .* 115200"),
         (GOOD.replace("device:", "devise:"), "devise: no field of that name"),
         (GOOD.replace("clock:", "high:"), "clock: it is missing"),

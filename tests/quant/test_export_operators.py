@@ -102,6 +102,10 @@ def test_operators_that_onnx_runtime_lacks_in_float64(op, tmp_path):
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def pooled(x: torch.Tensor) -> torch.Tensor:
+    return torch.adaptive_avg_pool1d(input=x.flatten(2), output_size=12).unsqueeze(-1)
+
+
 WINDOWS = {
     "same": (nn.Sequential(conv(4, 4, (2, 4), padding="same"), qnn.QuantReLU(bit_width=4)), (3, 9, 7)),
     "same and dilated": (conv(4, 4, (4, 3), padding="same", dilation=(1, 2)), (3, 9, 7)),
@@ -116,7 +120,7 @@ WINDOWS = {
     "shuffled channels": (nn.ChannelShuffle(2), (3, 7, 9)),
     "shuffled by a function": (Calls(lambda _, x: nn.functional.channel_shuffle(x, 4)), (3, 7, 9)),
     "shuffled by name": (Calls(lambda _, x: nn.functional.channel_shuffle(input=x, groups=2)), (3, 7, 9)),
-    "pooled by name": (Calls(lambda _, x: torch.adaptive_avg_pool1d(input=x.flatten(2), output_size=12)), (3, 8, 8)),
+    "pooled by name": (Calls(lambda _, x: pooled(x)), (3, 8, 8)),
     "means of blocks": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).mean((3, 5))), (3, 8, 8)),
     "maxima of axes apart": (Calls(lambda _, x: x.reshape(-1, 4, 2, 3, 2, 3).amax((2, 5))), (3, 8, 8)),
     "maxima of groups": (Calls(lambda _, x: x.reshape(-1, 2, 2, 6, 6).amax(1)), (3, 8, 8)),
