@@ -150,7 +150,7 @@ class Plan:
         if over := self.device.overflow(Resources(*(int(v / ESTIMATE_ERROR) for v in vars(used).values()))):
             raise BitfabricError(
                 f"{self.model.path.name} does not fit {self.config.target} as folded: the estimate is {used.lut} LUT "
-                f"and {used.bram} BRAM, and 30 % less would still be {over}; {self.best.suggestion()}"
+                f"and {used.bram} BRAM, and if that is 30 % too high, it is still {over}; {self.best.suggestion()}"
             )
         if self.config.parity and not any(node.kernel.has_parity(family) for node in hardware):
             raise UsageError(
@@ -239,7 +239,8 @@ class Plan:
         if cells and (over := fit.overflow(cells, int(cells.estimated / ESTIMATE_ERROR))):
             raise BitfabricError(
                 f"{self.model.path.name} does not fit {self.config.target} as folded: the estimate is "
-                f"{cells.estimated} {cells.name}, and 30 % less would still be {over}; {self.best.suggestion()}"
+                f"{cells.estimated} {cells.name}, and if that is 30 % too high, it is still {over}; "
+                f"{self.best.suggestion()}"
             )
 
     def refuse(self, what: str, layers: Mapping[str, Counts], needed: int | None = None) -> BitfabricError:

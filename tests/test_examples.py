@@ -61,6 +61,8 @@ def test_every_command_is_parsed_and_its_names_exist(monkeypatch: pytest.MonkeyP
                 name, given = examples.parse(example)
                 if target := given.get("target"):
                     find_target(target)
+                if name in ("build", "estimate", "finn", "quantize") and (model := str(given.get("model", ""))):
+                    assert model.endswith(".onnx"), f"{model} is no model file"
                 if name == "train" and given["config_file"] is None:
                     examples.program().commands[name].callback(**given)
         except Exception as error:

@@ -42,7 +42,11 @@ def _regular(
     path: Path, what: str, most: int, offset: int = 0, length: int | None = None, kind: str = "model"
 ) -> bytes:
     """The bytes of a regular file, or ``length`` of them from ``offset`` on; ``what`` names it in errors."""
-    with opened(path, kind=kind, name="name the .onnx file" if kind == "model" else "export the model again") as file:
+    name = "export the model again"
+    if kind == "model":
+        inside = path / "model.onnx"  # of a run folder
+        name = f"name the .onnx file{f', {inside}' if os.path.isfile(inside) else ''}"
+    with opened(path, kind=kind, name=name) as file:
         end = os.fstat(file.fileno()).st_size
         size = end - offset if length is None else length
         if size > most:

@@ -29,7 +29,11 @@ def unix_socket(path: Path) -> None:
 FILES = {
     "missing": (lambda path: None, "no file .*m.onnx"),
     "empty": (lambda path: path.touch(), "m.onnx is damaged .*it is empty"),
-    "folder": (lambda path: path.mkdir(), "m.onnx is a folder"),
+    "folder": (lambda path: path.mkdir(), "m.onnx is a folder; name the .onnx file$"),
+    "run folder": (
+        lambda path: (path.mkdir(), (path / "model.onnx").touch()),
+        "m.onnx is a folder; name the .onnx file, .*m.onnx/model.onnx$",
+    ),
     "named pipe": (pipe, "m.onnx is a named pipe"),
     "socket": (unix_socket, "m.onnx is a socket"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "m.onnx is a device"),
