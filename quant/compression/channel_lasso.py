@@ -22,6 +22,7 @@ from quant.compression.layerwise import LARGEST, input_rows
 from quant.compression.slimming import slim
 from quant.compression.weights import Layer, Layers, Model, check_form, find_layers, latent_of, weight_of
 from quant.errors import QuantError
+from quant.inputs_by_place import inputs_by_place
 
 
 def slim_by_lasso(
@@ -151,13 +152,12 @@ def _moments(small: Any, original: Any, name: str, x: torch.Tensor) -> tuple[tor
     hooks = [find_layers(model)[name].register_forward_pre_hook(note(which)) for which, model in enumerate(models)]
     total, cross, count = torch.zeros(()), torch.zeros(()), 0
     try:
-        for part in x.split(64):
-            small(part.float())
-            if small is original:
-                rows[0] = rows[1]
-            else:
-                original(part.float())
-            total, cross, count = total + rows[0].T @ rows[0], cross + rows[0].T @ rows[1], count + len(rows[0])
+        with inputs_by_place(*models):
+            for part in x.split(64):
+                small(part.float())
+                if small is not original:
+                    original(part.float())
+                total, cross, count = total + rows[0].T @ rows[0], cross + rows[0].T @ rows[1], count + len(rows[0])
     finally:
         for each in hooks:
             each.remove()

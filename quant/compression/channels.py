@@ -21,6 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from quant.compression.weights import Layer, find_layers, is_transposed, layer_kind
 from quant.errors import QuantError
 from quant.function_tensors import tensors_in
+from quant.inputs_by_place import inputs_by_place
 from quant.layers import ByChannel, Maxout
 
 _POOLS = {
@@ -379,7 +380,8 @@ def channels_of(model: torch.nn.Module, frame: torch.Tensor) -> Channels:
             hooks += [quantizer.register_forward_pre_hook(enter), quantizer.register_forward_hook(activated)]
     training = model.training
     try:
-        result = model.eval()(frame)
+        with inputs_by_place(model):
+            result = model.eval()(frame)
         for flow in tensors_in(result):
             if isinstance(flow, _Flow) and hasattr(flow, "parts"):
                 trace.fix(flow.parts, "it is an output of the network")

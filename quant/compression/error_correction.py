@@ -14,6 +14,7 @@ import torch
 from quant.compression.forms import Codewords
 from quant.compression.layerwise import input_rows
 from quant.errors import QuantError
+from quant.inputs_by_place import inputs_by_place
 
 _FRAMES = 32  # frames per forward pass: im2col enlarges a layer's inputs by the kernel's size
 
@@ -80,10 +81,12 @@ def running_order(model: torch.nn.Module, inputs: torch.Tensor, names: list[str]
         return hook
 
     hooks = [modules[name].register_forward_hook(note(name)) for name in names]
-    with torch.no_grad():
-        model(inputs[:1])
-    for handle in hooks:
-        handle.remove()
+    try:
+        with torch.no_grad():
+            model(inputs[:1])
+    finally:
+        for handle in hooks:
+            handle.remove()
     for name in names:
         if name not in order:
             raise QuantError(f"the network does not run layer {name}: choose other layers", status=2)
@@ -101,7 +104,8 @@ def _layer_inputs(network: torch.nn.Module, name: str, inputs: torch.Tensor) -> 
 
     handle = layer.register_forward_pre_hook(keep)
     try:
-        network(inputs)
+        with inputs_by_place(network):
+            network(inputs)
     finally:
         handle.remove()
     return torch.cat(seen)

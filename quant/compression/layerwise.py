@@ -29,6 +29,7 @@ from quant.compression.weights import (
     weight_of,
 )
 from quant.errors import QuantError
+from quant.inputs_by_place import inputs_by_place
 
 LARGEST = 2048
 """The most inputs of a row whose matrix H is kept in memory."""
@@ -208,8 +209,9 @@ def second_moments(
     device = next(model.parameters()).device
     hooks = [layer.register_forward_pre_hook(measure(name)) for name, layer in layers.items()]
     try:
-        for part in x[:frames].split(64):
-            model(part.to(device).float())
+        with inputs_by_place(model):
+            for part in x[:frames].split(64):
+                model(part.to(device).float())
     finally:
         for each in hooks:
             each.remove()

@@ -18,6 +18,7 @@ from brevitas.proxy.quant_proxy import QuantProxyFromInjector
 from brevitas.quant_tensor import QuantTensor
 
 from quant.errors import QuantError
+from quant.inputs_by_place import by_place
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
 from quant.models.source import Source
@@ -97,20 +98,9 @@ def own_network(source: Source, scheme: Scheme, options: Mapping[str, Any]) -> N
         network = OwnNetwork(made, source.name, scheme if _quantizes(made) else Float(), **facts)
     network.name, network.source = source.name, source
     for module in network.modules():
-        module.register_forward_pre_hook(_by_place, with_kwargs=True)
+        module.register_forward_pre_hook(by_place, with_kwargs=True)
     _check(network, source)
     return network
-
-
-def _by_place(
-    module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Gives a module its input as the first argument, where the user's code names it: other hooks look there."""
-    if not args and kwargs:
-        first = next(iter(inspect.signature(module.forward).parameters))
-        if first in kwargs:
-            return (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
-    return args, kwargs
 
 
 def _quantizes(module: torch.nn.Module) -> bool:

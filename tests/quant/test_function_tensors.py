@@ -139,6 +139,31 @@ def test_widths_go_through_every_function(joined):
     assert last.act_bits == 4 + added
 
 
+class Named(torch.nn.Module):
+    """A module that is no network of this package, whose layers are called with their inputs by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Conv2d(1, 6, 3), torch.nn.Conv2d(6, 3, 3)
+
+    def forward(self, x):
+        return self.last(input=torch.relu(input=self.first(input=x)))
+
+
+def test_methods_take_modules_whose_layers_are_called_by_name():
+    torch.manual_seed(0)
+    model, x = Named(), torch.randn(8, 1, 8, 8)
+    whole = model(x)
+    assert [*compression.slim(model, {"first": 4}, frame=x[:1]).last.weight.shape] == [3, 4, 3, 3]
+    for small in (
+        compression.obs(model, x, 0.5),
+        compression.product_quantize(model, clusters=4, inputs=x),
+        compression.slim_by_lasso(model, x, 0.5, granularity=1),
+    ):
+        assert small(x).shape == whole.shape
+    torch.testing.assert_close(model(x), whole)
+
+
 class Twice(torch.nn.Module):
     """One layer for both halves of the frame."""
 
