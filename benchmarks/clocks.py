@@ -119,11 +119,11 @@ def fit(
         }
         if kept is not None:
             return replace(kept, kernels={**kept.kernels, **logic})
-        slowest: dict[str, Period] = {
+        by_role: dict[str, Period] = {
             role: max(logic[kind] for kind in kinds if roles[kind] == role and kind in typical)
             for role in set(roles.values())
         }
-        return Calibration(bram, dsp, logic, slowest)
+        return Calibration(bram, dsp, logic, by_role)
 
     def errors(x: np.ndarray) -> np.ndarray:
         some, (logic, growth) = calibration(x), np.split(x[4:], 2)
@@ -133,12 +133,18 @@ def fit(
         usual = growth.mean() if kept is None else np.mean([each.growth for each in kept.kernels.values()])
         return np.concatenate((np.log(grown * got / periods), 0.05 * (logic - logic.mean()), growth - usual))
 
+    # Below the path of a block RAM logic has no gradient: one start is at the slowest case of each kind.
     median = float(np.median(periods[: len(cases)]))
-    first = np.array([median, 0.02 * median, median, 0.02 * median] + [0.8 * median] * count)
+    slowest = dict.fromkeys(kinds, 0.0)
+    for kernel, made in cases:
+        slowest[kernel.variant] = max(slowest[kernel.variant], 1000 / made.fmax)
+    paths, logic = [median, 0.02 * median, median, 0.02 * median], np.full(count, 0.8 * median)
+    starts = [np.concatenate((scale * np.array(paths), scale * logic)) for scale in (0.6, 0.8, 1, 1.2)]
+    starts.append(np.array([*paths, *(slowest[kind] or 0.8 * median for kind in kinds)]))
     low = [0.1, 0.0, 0.1, 0.0] + [0.1] * count + [0.0] * count
     tries = [
-        least_squares(errors, np.concatenate((scale * first, [0.15] * count)), bounds=(low, np.inf), diff_step=0.01)
-        for scale in (0.6, 0.8, 1, 1.2)
+        least_squares(errors, np.concatenate((start, [0.15] * count)), bounds=(low, np.inf), diff_step=0.01)
+        for start in starts
     ]
     return calibration(min(tries, key=lambda found: found.cost).x, digits=2)
 
