@@ -7,6 +7,7 @@ from typing import Literal
 
 from flows import fit
 from flows.config import BuildConfig
+from flows.cycle_budget import whole_cycles
 from flows.density import density_that_fits
 from flows.design_point import DesignPoint
 from hw.boards.targets import Target
@@ -151,7 +152,7 @@ class Candidate:
         """Maximum cycles per frame at the rate ``fps``."""
         if self.config.fps is None:
             return None
-        cycles = floor(self.clock_mhz * 1e6 / self.config.fps)
+        cycles = whole_cycles(self.config.fps, self.clock_mhz)
         least, layer = self.search.min_interval
         if cycles < least:
             best = floor(self.clock_mhz * 1e6 / least)

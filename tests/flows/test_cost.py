@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from flows.cost import LAYER, WINDOW, HardwareCost, cost_on, layer_graph
+from hw.boards.targets import find_target
 from hw.fabric.resources import Resources
 from hw.families import find_device
 from hw.folding import choose
@@ -228,6 +229,11 @@ def test_bad_requests(request_, message):
     with pytest.raises((UsageError, QuantError), match=message) as caught:
         request_()
     assert caught.value.status == 2
+
+
+def test_a_rate_that_is_computed_from_cycles_has_these_cycles():
+    clock_mhz = find_target("ulx3s-85f").device.clock_mhz
+    assert all(cost_on("ulx3s-85f", clock_mhz * 1e6 / cycles).cycles == cycles for cycles in range(1, 2000))
 
 
 def test_a_rate_is_above_0_and_at_most_a_frame_a_cycle():
