@@ -74,6 +74,10 @@ class LayerShape:
         return (self.outputs, self.inputs // self.groups, *self.kernel)
 
 
+MAX_BITS = 16
+"""Most bits of weights and of inputs that a cost model knows."""
+
+
 @dataclass(frozen=True)
 class LayerBits:
     """Bit widths of a layer's weights and inputs.
@@ -81,7 +85,7 @@ class LayerBits:
     1-bit weights are -1 and +1, "ternary" weights are -1, 0 and +1, and wider weights are signed integers. Inputs are
     unsigned or signed integers; signed 1-bit inputs are -1 and +1.
 
-    Raises QuantError (status 2) for widths outside 1 to 16.
+    Raises QuantError (status 2) for widths outside 1 to ``MAX_BITS``.
     """
 
     weights: int | Literal["ternary"]
@@ -90,8 +94,8 @@ class LayerBits:
 
     def __post_init__(self) -> None:
         for name, bits in (("weights", self.weights), ("inputs", self.inputs)):
-            if bits != "ternary" and not 1 <= int(bits) <= 16:
-                raise QuantError(f"{name}={bits} bits are not from 1 to 16", status=2)
+            if bits != "ternary" and not 1 <= int(bits) <= MAX_BITS:
+                raise QuantError(f"{name}={bits} bits are not from 1 to {MAX_BITS}", status=2)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from brevitas.proxy import ActQuantProxyFromInjector
 from brevitas.quant_tensor import IntQuantTensor, QuantTensor
 from torch.nn import functional
 
-from quant.cost import CostModel, LayerBits, LayerShape
+from quant.cost import MAX_BITS, CostModel, LayerBits, LayerShape
 from quant.function_tensors import tensors_in
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.layers import Experts
@@ -57,7 +57,7 @@ def csd_digits(codes: torch.Tensor) -> torch.Tensor:
 def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
     """Returns what a cost model asks of a layer, given its row of the summary."""
     ternary = row.weight_bits == 2 and bool(layer.weight_quant.is_narrow_range)
-    bits = LayerBits("ternary" if ternary else row.weight_bits, min(16, row.act_bits), row.signed_inputs)
+    bits = LayerBits("ternary" if ternary else row.weight_bits, min(MAX_BITS, row.act_bits), row.signed_inputs)
     if row.kind in ("linear", "experts"):
         return LayerShape(layer.in_features, layer.out_features, image=row.input_shape[:-1]), bits
     sizes = {"image": row.input_shape[1:]}
@@ -71,7 +71,7 @@ def cost_input(layer: Any, row: LayerSummary) -> tuple[LayerShape, LayerBits]:
 
 def has_cost(layer: Any, row: LayerSummary) -> bool:
     """Returns whether a cost model knows a layer, given its row of the summary (``LayerShape``)."""
-    if FLOAT_BITS in (row.weight_bits, row.act_bits):
+    if FLOAT_BITS in (row.weight_bits, row.act_bits) or row.weight_bits > MAX_BITS:
         return False
     if row.kind == "linear":
         return True

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import onnx
 import pytest
+import torch
 from typer.main import get_command
 
 from flows import build
@@ -140,6 +141,7 @@ def test_the_packers_message_becomes_layers_and_a_rate_that_fits(small, tmp_path
 def four_bits(tmp_path_factory):
     """A network of 4 bits, and its estimated resources at 500,000 frames/s."""
     path = tmp_path_factory.mktemp("limits") / "model.onnx"
+    torch.manual_seed(0)
     export(create_model("tfc-w4a4", input_shape=(1, 8, 8), in_range=(0, 15), hidden=(32, 16)), path)
     return path, _estimated(path, {})
 

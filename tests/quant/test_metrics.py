@@ -3,11 +3,13 @@
 import json
 import re
 
+import brevitas.nn as qnn
 import numpy as np
 import pytest
 import torch
 
 from quant import compression, create_model, layers, schemes, summary
+from quant.compression.saving import cost_inputs
 from quant.compression.weights import find_layers
 from quant.cost import LayerCost
 from quant.errors import QuantError
@@ -208,3 +210,12 @@ def test_the_model_is_left_as_it_was():
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_weights_of_more_bits_than_a_cost_model_knows_have_no_cost():
+    model = torch.nn.Sequential(qnn.QuantIdentity(bit_width=4), qnn.QuantLinear(8, 3, bias=False, weight_bit_width=24))
+    model.input_shape = (8,)
+    [row] = summary(model, lambda *_, **__: LayerCost(*[1] * 6))
+    assert (row.weight_bits, row.cost) == (24, None)
+    with pytest.raises(QuantError, match=r"^layer 1 is of the kind linear \(3x8, 24 bits\), whose cost in hardware"):
+        cost_inputs(model)
