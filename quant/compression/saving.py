@@ -75,8 +75,8 @@ def cost_inputs(model: Network, layers: Layers = None) -> dict[str, tuple[LayerS
         if not has_cost(layer, row):
             shape = "x".join(map(str, layer.weight.shape))
             raise QuantError(
-                f"layer {name} is of the kind {row.kind} ({shape}, {row.weight_bits} bits), whose cost in hardware is not known: choose other "
-                "layers, or go by size",
+                f"layer {name} is of the kind {row.kind} ({shape}, {row.weight_bits} bits), whose cost in hardware is "
+                "not known: choose other layers, or go by size",
                 status=2,
             )
         found[name] = cost_input(layer, row)

@@ -184,7 +184,7 @@ def test_layers_without_a_cost_are_named():
     assert [row.cost is None for row in found] == [False, True, True, False, False]
     assert found.costs["lut"] == sum(row.nonzeros for row in found if row.kind != "grouped" and row.name != "5")
     assert "costs in hardware without 3, 5" in str(found)
-    for name, words in (("3", "kind grouped (8x2x3x3)"), ("5", "kind depthwise (16x1x3x3)")):
+    for name, words in (("3", "kind grouped (8x2x3x3, 4 bits)"), ("5", "kind depthwise (16x1x3x3, 4 bits)")):
         with pytest.raises(
             QuantError, match=re.escape(f"layer {name} is of the {words}, whose cost in hardware is not")
         ):
