@@ -28,7 +28,10 @@ DRIVERS = {
 def optuna() -> Any:
     """The package Optuna. Raises UsageError where it is not installed."""
     try:
-        import optuna
+        with warnings.catch_warnings():
+            # tqdm, which Optuna imports, warns in notebooks without ipywidgets; none of its progress bars is shown.
+            warnings.filterwarnings("ignore", "IProgress not found")
+            import optuna
     except ModuleNotFoundError:
         raise UsageError("explore needs Optuna: pip install 'bitfabric[explore]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
