@@ -70,7 +70,7 @@ def test_errors_of_foldings_and_rates_name_both(model, tmp_path):
     folding.write_text('{"conv0": {"PE": 3, "SIMD": 1}}')
     with pytest.raises(BitfabricError, match=rf"layer conv0 \({re.escape(CONV)}\): .*3"):
         estimate_build(model, "ulx3s-12f", folding=folding)
-    with pytest.raises(BitfabricError, match=r"cycles a frame; layer \w+ \(.*\) needs"):
+    with pytest.raises(BitfabricError, match=r"cycle a frame; layer \w+ \(.*\) needs"):
         estimate_build(model, "ulx3s-12f", fps=1e8, clock_mhz=100)
 
 
