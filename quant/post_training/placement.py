@@ -9,7 +9,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from quant.errors import QuantError
+from quant.function_tensors import tensors_in
 from quant.layers import Activation
 from quant.post_training.operators import is_linear_or_relu, kind_of, name_of, remedy
 from quant.post_training.tracing import GraphModule, map_arg
@@ -250,7 +251,7 @@ def _observe(graph: GraphModule, frames: torch.Tensor, modules: dict[str, nn.Mod
         else:
             break
         values[node] = value
-        tensors = list(_tensors(value))
+        tensors = list(tensors_in(value))
         if node.op == "placeholder" or (operands and tensors):
             facts.live.add(node)
             facts.lowest[node] = min(facts.lowest.get(node, math.inf), *(float(each.min()) for each in tensors))
@@ -262,14 +263,6 @@ def _observe(graph: GraphModule, frames: torch.Tensor, modules: dict[str, nn.Mod
             uses[operand] -= 1
             if not uses[operand]:
                 values.pop(operand, None)
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for each in value:
-            yield from _tensors(each)
 
 
 def _one_source(node: Any, facts: _Facts) -> bool:
