@@ -188,7 +188,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("finn-plus", "FINN's estimates and emulator", False, _package("finn-plus", "finn", "finn")),
     ("vcd2fst", "waveforms as .fst (.vcd needs nothing)", False, _vcd2fst),
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
-    ("cache", "compiled simulators", True, _folder(_cache, "set BITFABRIC_CACHE to another folder")),
+    ("cache", "compiled simulators, tools", True, _folder(_cache, "set BITFABRIC_CACHE to another folder")),
     ("temporary files", "simulation, synthesis", True, _folder(_temporary, "set TMPDIR to another folder")),
     ("home", "caches of the tools", False, _folder(Path.home, "set HOME to another folder")),
 )

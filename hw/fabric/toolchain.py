@@ -44,12 +44,14 @@ class Tool:
             "": there is none.
         entry: Python code that runs the wheel's tool with the arguments of ``sys.argv``.
         others: further names of the native program.
+        wasm: whether the wheel holds WebAssembly, which the runtime of YoWASP compiles at the first start.
     """
 
     name: str
     wheel: str = ""
     entry: str = ""
     others: tuple[str, ...] = ()
+    wasm: bool = False
 
 
 def yowasp(name: str, wheel: str) -> Tool:
@@ -57,7 +59,7 @@ def yowasp(name: str, wheel: str) -> Tool:
     states the architecture; the name of the native program does not always."""
     program = wheel.removeprefix("yowasp-") if name.startswith("nextpnr") else name
     module, run = wheel.replace("-", "_"), f"run_{program.replace('-', '_')}"
-    return Tool(name, wheel, f"import sys; from {module} import {run}; sys.exit({run}(sys.argv[1:]))")
+    return Tool(name, wheel, f"import sys; from {module} import {run}; sys.exit({run}(sys.argv[1:]))", wasm=True)
 
 
 @dataclass(frozen=True)

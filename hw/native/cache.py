@@ -1,4 +1,6 @@
-"""The cache of compiled libraries and simulators: one folder for each, named by the hash of all that it is made from.
+"""The cache of compiled libraries, simulators and tools.
+
+It has one folder for each, named by the hash of all that it is made from.
 
 An entry has a seal, the hash of each of its files. An entry that was interrupted, truncated or edited does not match
 its seal and is made again. A process that makes an entry holds a lock, so that others wait for it instead of making the
@@ -28,7 +30,7 @@ _UNFINISHED = ".making-"
 
 
 def cache_folder() -> Path:
-    """Where compiled libraries and simulators are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
+    """Where compiled libraries, simulators and tools are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
     base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
     )

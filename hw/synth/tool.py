@@ -5,7 +5,9 @@ reason, kills the tool with its child processes (``hw.native.process``).
 """
 
 import contextlib
+import hashlib
 import os
+import platform
 import re
 import sys
 from collections import deque
@@ -20,7 +22,7 @@ from hw.fabric.toolchain import Tool
 from hw.host.errors import BitfabricError, ToolError
 from hw.host.files import is_full, read_json, using
 from hw.host.text import one_line
-from hw.native import process
+from hw.native import cache, process
 
 
 def locate(module: str, entry: str, native: str, install: str) -> list[str]:
@@ -49,10 +51,37 @@ def on_path(tool: Tool) -> str | None:
 def command(tool: Tool) -> list[str]:
     """The command line of a place-and-route tool. Raises BitfabricError where it is missing."""
     if not tool.wheel:
-        if found := on_path(tool):
-            return [found]
+        if native := on_path(tool):
+            return [native]
         raise BitfabricError(f"no {tool.name} on PATH: `bitfabric doctor` says where to get it")
-    return locate(tool.wheel.replace("-", "_"), tool.entry, tool.name, tool.wheel)
+    found = locate(tool.wheel.replace("-", "_"), tool.entry, tool.name, tool.wheel)
+    if not tool.wasm or found[0] != sys.executable:
+        return found
+    return [*found[:-1], _with_code(tool, _machine_code(tool))]
+
+
+def _machine_code(tool: Tool) -> Path:
+    """The folder with the machine code of a WebAssembly tool, which its first start makes.
+
+    The runtime of these wheels writes the code in place and maps it into memory, so two first starts at the same time
+    end a third with a bus error. Here one process makes it, and the others wait. Raises ToolError where it cannot be
+    made.
+    """
+
+    def make(folder: Path) -> None:
+        done = process.run([sys.executable, "-c", _with_code(tool, folder), "--help"])
+        if not any(path.is_file() for path in folder.rglob("*")):
+            lines = (done.stderr or done.stdout).strip().splitlines() or [process.ending(done.returncode)]
+            full = f"; the disk of {folder.parent} is full, free some space there" if is_full(folder) else ""
+            raise ToolError(f"{tool.name} cannot be compiled: {lines[-1].strip()}{full}")
+
+    content = (tool, wheel_version(tool.wheel), wheel_version("wasmtime"), platform.machine())
+    return cache.entry("tools", hashlib.sha256(repr(content).encode()).hexdigest()[:24], make)
+
+
+def _with_code(tool: Tool, folder: Path) -> str:
+    """Python code that runs a WebAssembly tool whose machine code is in ``folder``."""
+    return f"import os; os.environ['YOWASP_CACHE_DIR'] = {str(folder)!r}; {tool.entry}"
 
 
 def version(distribution: str, native: str, flag: str) -> str:

@@ -1,6 +1,7 @@
 """Synthesis, place and route, and their faults: counts, attribution to layers, timing, missing tools, interrupts."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -120,6 +121,22 @@ def test_missing_tools_are_named_with_the_way_to_get_them(monkeypatch: pytest.Mo
     native.write_text("#!/bin/sh\n")
     native.chmod(0o755)
     assert tool.command(tools.packer) == [str(native)]
+
+
+def test_first_starts_at_the_same_time_make_the_machine_code_of_a_tool_once(tmp_path: Path) -> None:
+    """The runtime of the WebAssembly wheels would write it twice, in place, while another process has it mapped."""
+    start = "import subprocess, sys\n" \
+            "from hw.families import find_family, reference_device\n" \
+            "from hw.synth import nextpnr, tool\n" \
+            "packer = nextpnr.toolchain(reference_device(find_family('ecp5'))).packer\n" \
+            "sys.exit(subprocess.run([*tool.command(packer), '--help']).returncode)"  # fmt: skip
+    environment = os.environ | {"BITFABRIC_CACHE": str(tmp_path), "YOWASP_CACHE_DIR": str(tmp_path / "none")}
+    command = [sys.executable, "-c", start]
+    options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    said = [each.communicate()[0] for each in [subprocess.Popen(command, **options) for _ in range(4)]]
+    assert all("Usage" in each and "Preparing to run" not in each for each in said), said
+    assert [path.name for path in tmp_path.iterdir()] == ["tools"]
+    assert len(list((tmp_path / "tools").iterdir())) == 1
 
 
 def test_seeds_run_at_the_same_time_but_no_more_than_asked_for(tmp_path: Path) -> None:
