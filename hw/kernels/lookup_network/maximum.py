@@ -46,7 +46,6 @@ def logic(kernel: ArgMax, family: Family) -> Resources:
     """Cost of the tree."""
     bits, levels = kernel.input_dtype.bitwidth(), registers(kernel)
     nodes = [-(-kernel.classes // (1 << level)) for level in range(1, levels + 1)]
-    compare = bits - 1 if bits < family.chain_least else cell_costs.compare(bits, family)
-    lut = (kernel.classes - 1) * (compare + bits)
+    lut = (kernel.classes - 1) * (cell_costs.compare(bits, family) + bits)
     lut += sum(n * level for level, n in enumerate(nodes, 1))
     return Resources(lut, sum(n * (bits + level) for level, n in enumerate(nodes, 1)))

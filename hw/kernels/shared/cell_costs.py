@@ -11,23 +11,26 @@ REGISTER_BITS = 15
 """Maximum size in bits of a writable memory that Yosys puts in flip-flops although the family has lookup-table RAM."""
 
 
-def stream_out(width: int, credits: int, family: Family) -> Resources:
-    """Cost of ``bf_stream_out``: an output buffer of ``credits`` beats of ``width`` bits, with its control."""
-    six = family.lut_inputs >= 6
+def stream_out(width: int, credits: int, family: Family, distinct: int | None = None) -> Resources:
+    """Cost of ``bf_stream_out``: an output buffer of ``credits`` beats of ``width`` bits, with its control.
+
+    ``distinct``: bits of a beat that are not equal to another bit of it. Synthesis keeps these once, but in block RAM.
+    """
+    six, bits = family.lut_inputs >= 6, distinct or width
     if credits == 1:
-        return Resources(lut=2 if six else 3, ff=width + 2)
+        return Resources(lut=2 if six else 3, ff=bits + 2)
     count, address = credits.bit_length(), (credits - 1).bit_length()
     lut = 5 * count + 3 * address - 1 if six else 12 * count + 3 * address - 17
     kept, places = Resources(lut, 3 * count + 2 * address + 1), 1 << address
     if buffered_in_registers(width, credits, family):
-        return kept + Resources(ram(places, width, family), ram_ff(places, width, family))
+        return kept + Resources(ram(places, bits, family), ram_ff(places, bits, family))
     if not family.lut_ram:
-        return kept + Resources(width, width, family.blocks(places, width))
+        return kept + Resources(bits, bits, family.blocks(places, width))
     if places * width <= REGISTER_BITS:
-        return kept + Resources(_registers(places, width), places * width)
-    words, bits, luts, _ = family.lut_ram
+        return kept + Resources(_registers(places, bits), places * bits)
+    words, column, luts, _ = family.lut_ram
     rows = -(-credits // words)
-    return kept + Resources(rows * -(-width // bits) * luts + width * (rows - 1))
+    return kept + Resources(rows * -(-bits // column) * luts + bits * (rows - 1))
 
 
 def buffered_in_registers(width: int, credits: int, family: Family) -> bool:
@@ -126,9 +129,12 @@ def soft_product(a: int, b: int) -> int:
 
 
 def compare(bits: int, family: Family) -> int:
-    """Lookup tables of a comparator (``>`` or ``>=``) of two variables, on the carry chain."""
+    """Lookup tables of a comparator (``>`` or ``>=``) of two variables.
+
+    It is on the carry chain; for few bits it is a chain of tables, of which the first takes two bits, each other one.
+    """
     if bits < family.chain_least:
-        return (bits - 1) ** 2
+        return max(1, bits - 1)
     if family.carry_apart and family.chain_inverts:
         return round(0.7 * bits)
     return add(bits, family)  # the carries, or the inverters before them, occupy tables

@@ -34,6 +34,8 @@ class Shape(Protocol):
     @property
     def columns(self) -> list[int]: ...
     @property
+    def offsets(self) -> list[int]: ...
+    @property
     def banks(self) -> int: ...
     @property
     def grain(self) -> int: ...
@@ -52,11 +54,14 @@ class Shape(Protocol):
 def resources(kernel: Shape, family: Family) -> Resources:
     """Cost of a kernel before synthesis."""
     schedule, stream = kernel.schedule(), kernel.outputs()[0]
-    out = cell_costs.stream_out(stream.width, schedule.credits, family)
+    found = _found(kernel)
+    bits = found * stream.dtype.bitwidth() // kernel.dtype.bitwidth()
+    # An element of several windows is in the beat as often.
+    out = cell_costs.stream_out(stream.width, schedule.credits, family, bits)
     control = _control(kernel)
     lut = cell_costs.control(control, family)
     if kernel.padded:
-        lut += stream.lanes * kernel.dtype.bitwidth()  # the gates that insert the padding
+        lut += min(bits, found)  # the gates that insert the padding
     return out + Resources(lut, control) + _memory(kernel, family) + _padding_table(kernel, stream, family)
 
 
@@ -73,6 +78,21 @@ def _padding_table(kernel: Shape, stream: Stream, family: Family) -> Resources:
     return cell_costs.counter(words, family) + address + Resources(cell_costs.rom(words, columns, family), columns)
 
 
+def _found(kernel: Shape) -> int:
+    """Bits of the positions that are read at a time."""
+    return kernel.part[0] * len(kernel.columns) * kernel.word
+
+
+def _distances(kernel: Shape) -> set[tuple[int, ...]]:
+    """How many words further than the reader a bank is read, for every phase: the banks that differ in it."""
+    phases = range(kernel.buffer.start % kernel.buffer.places % kernel.grain, kernel.banks, kernel.grain)
+    found = np.zeros((kernel.banks, len(phases)), np.int64)
+    for i, phase in enumerate(phases):
+        for offset in kernel.offsets:
+            found[(phase + offset) % kernel.banks, i] = (phase + offset) // kernel.banks
+    return set(map(tuple, found.tolist()))
+
+
 def _bits(values: int) -> int:
     return max(0, values - 1).bit_length()
 
@@ -86,8 +106,8 @@ def _control(kernel: Shape) -> int:
     point = _bits(buffer.places - buffer.start + int(buffer.nest[:, 1].max()) + beyond + 2) + 1
     ff = sum(_bits(loop.turns) + (loop.turns > 1) for loop in buffer.loops) + 2 * point + 2 * word + fetch
     if banks > 1:
-        further = _bits(kernel.buffer.reach // banks + 2)
-        ff += 2 * bank + (fetch - 1) * bank + word + banks * (word + further) + 6
+        ff += 2 * bank + (fetch - 1) * bank + word + 6
+        ff += sum(word + _bits(max(each) + 1) for each in _distances(kernel))
     if kernel.padded:
         ff += _bits(buffer.beats) + 1 + _bits(buffer.places // buffer.frame + 3) + 2
         ff += sum(_bits(size + sum(pads) + 1) for size, pads in zip(kernel.shape, kernel.pads, strict=False))
@@ -108,9 +128,8 @@ def _memory(kernel: Shape, family: Family) -> Resources:
             banks * cell_costs.ram(depth, width, family), banks * cell_costs.ram_ff(depth, width, family)
         )
     if banks > 1:
-        found = kernel.part[0] * len(kernel.columns) * width
-        phases = banks // kernel.grain
-        result += Resources(_choice(phases, family) * found, found)
+        found = _found(kernel)
+        result += Resources(_choice(banks // kernel.grain, family) * found, found)
     return result
 
 

@@ -252,7 +252,7 @@ class SlidingWindow(Kernel):
         return sorted({w * across + x * right for w in range(self.windows_per_beat) for x in range(self.part[1])})
 
     @property
-    def _offsets(self) -> list[int]:
+    def offsets(self) -> list[int]:
         """Positions of an output beat, in words after the first."""
         down = self._plane.dilation[0]
         return [y * down * self.shape[-2] + x for y in range(self.part[0]) for x in self.columns]
@@ -261,7 +261,7 @@ class SlidingWindow(Kernel):
     def banks(self) -> int:
         """Memory banks: the smallest number that puts the positions of an output beat, and those of an input beat, into
         different banks."""
-        offsets = set(self._offsets)  # in an image narrower than the kernel, padding may share another's position
+        offsets = set(self.offsets)  # in an image narrower than the kernel, padding may share another's position
         fewest = -(-len(offsets) // self.pixels) * self.pixels
         return next(b for b in count(fewest, self.pixels) if len({o % b for o in offsets}) == len(offsets))
 
@@ -292,7 +292,7 @@ class SlidingWindow(Kernel):
                 beats=self.inputs()[0].beats,
                 places=self.pixels,
                 start=-sum(p * b for p, b in zip(pitch, plane.before, strict=True)),
-                reach=self._offsets[-1] + 1,
+                reach=self.offsets[-1] + 1,
                 loops=loops,
                 release=1 if self.banks == 1 else 3,
                 words_per_beat=self.pixels,
