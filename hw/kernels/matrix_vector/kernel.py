@@ -23,7 +23,7 @@ from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Memory, Role, Rtl, Schedule
 from hw.ir.stream import Stream, code_bits, container, encode, smallest_dtype
-from hw.kernels.matrix_vector import cost
+from hw.kernels.matrix_vector import cost, planes
 from hw.kernels.matrix_vector.cost import levels
 from hw.kernels.matrix_vector.signs import Signs, pack, product
 from hw.kernels.shared import pixel
@@ -46,11 +46,6 @@ BUFFER_BITS = 768
 tables on ECP5."""
 CHUNK = 1 << 18
 """Input elements that ``execute`` multiplies in one operation, so that they fit the cache as floating-point numbers."""
-
-
-def signed_bits(low: int, high: int) -> int:
-    """Width of the two's complement that holds ``low..high``."""
-    return 1 + max(int(high).bit_length(), int(-low - 1).bit_length() if low < 0 else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,54 +272,22 @@ class MatrixVector(ConstantProduct):
         """Sign planes: their number, the width of a sum or difference of two lanes, and the width of the constant term
         (0: no term)."""
         if self.datapath == "weight_planes":
-            low, high = self._range
-            spread = (low, high) if self.simd == 1 else (min(2 * low, low - high), max(2 * high, high - low))
-            bits = signed_bits(*spread)
-            if self.weight_dtype == BIPOLAR:
-                return 1, bits, 0
-            planes = self.weight_dtype.bitwidth() + (not self.weight_dtype.signed())
-            return planes, bits, bits + levels(self.pairs)
-        if self.datapath == "input_planes":
-            bits, rest = self._pair_bits
-            return (1, bits, 0) if self.input_dtype == BIPOLAR else (self.input_dtype.bitwidth(), bits, rest)
-        return 1, 2, 0
+            return planes.of_weights(self.weight_dtype, self._range, self.simd)
+        return planes.of_inputs(self.input_dtype, *self._pair_bits) if self.datapath == "input_planes" else (1, 2, 0)
 
     @property
     def _pair_bits(self) -> tuple[int, int]:
-        """Widths of the sums and differences of pairs of weights, and of the extra term (see ``_paired``)."""
+        """``pair_widths`` of the weights."""
         known: dict[int, tuple[int, int]] = vars(self)["_bits_by_simd"]  # of all foldings
         if self.simd not in known:
             narrow = self.weights.astype(np.int16) if self.weight_dtype.bitwidth() < 15 else self.weights
-            lanes = narrow.reshape(self.mh, self.sf, self.simd)
-            even, odd = lanes[..., 0 : self.simd // 2 * 2 : 2], lanes[..., 1::2]
-            values = [each for each in (even + odd, even - odd, lanes[..., self.simd // 2 * 2 :]) if each.size]
-            extra = self._constant * lanes.sum(axis=2, dtype=np.int64)
-            ends = min(each.min() for each in values), max(each.max() for each in values)
-            known[self.simd] = signed_bits(*ends), signed_bits(extra.min(), extra.max())
+            known[self.simd] = planes.pair_widths(narrow.reshape(self.mh, self.sf, self.simd), self.input_dtype)
         return known[self.simd]
-
-    @property
-    def _constant(self) -> int:
-        """See ``_paired``."""
-        return -1 if self.input_dtype.signed() else (1 << self.input_dtype.bitwidth()) - 1
 
     def ordered(self) -> np.ndarray:
         """The weights in the order in which they are used: (NF * SF, PE, SIMD)."""
         folded = self.weights.reshape(self.nf, self.pe, self.sf, self.simd).transpose(0, 2, 1, 3)
         return folded.reshape(-1, self.pe, self.simd)
-
-    @property
-    def _paired(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The memory contents of input planes: sums and differences of pairs of weights, (words, PE, pairs), and the
-        extra term.
-
-        With bits b as signs s = 2 b - 1, twice an input is the sum of its planes plus a constant, -1 for two's
-        complement and 2^n - 1 for unsigned; the extra term is that constant times the weights' sum.
-        """
-        folded = self.ordered()
-        even, odd = folded[..., 0::2], np.zeros((*folded.shape[:2], self.pairs), np.int64)
-        odd[..., : self.simd // 2] = folded[..., 1::2]
-        return even + odd, even - odd, self._constant * folded.sum(axis=2)
 
     @property
     def row(self) -> int:
@@ -336,15 +299,10 @@ class MatrixVector(ConstantProduct):
 
     def rows(self) -> np.ndarray:
         """The weight memory bit by bit: (NF * SF, PE, ROW)."""
-        if self.datapath != "input_planes":
-            codes = encode(self.ordered(), self.weight_dtype)
-            return code_bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
-        _, bits, extra_bits = self.planes
-        sums, differences, extra = self._paired
-        pairs = np.stack((sums, differences), axis=-1)
-        return np.concatenate(
-            (code_bits(pairs, bits).reshape(*sums.shape[:2], -1), code_bits(extra, extra_bits)), axis=2
-        )
+        if self.datapath == "input_planes":
+            return planes.memory_bits(self.ordered(), self.input_dtype, *self.planes[1:])
+        codes = encode(self.ordered(), self.weight_dtype)
+        return code_bits(codes, self.weight_dtype.bitwidth()).reshape(*codes.shape[:2], -1)
 
     @property
     def memory(self) -> StoredWords:
@@ -391,8 +349,8 @@ class MatrixVector(ConstantProduct):
     @property
     def latency(self) -> int:
         """Cycles from the firing that uses the last of SF beats until the output is valid."""
-        planes, _, extra = self.planes
-        chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else planes if extra else 0
+        count, _, extra = self.planes
+        chain = 1 if self.datapath in ("xnor", "ternary", "multiply") else count if extra else 0
         return self.stages[1] + self._tree + chain + 1
 
     @property
@@ -417,7 +375,7 @@ class MatrixVector(ConstantProduct):
         return cost.resources(self, family, contents=False)
 
     def rtl(self, family: Family) -> Rtl:
-        planes, pair_bits, extra_bits = self.planes
+        count, pair_bits, extra_bits = self.planes
         stored, start = self.stored(family), 0
         if self.datapath == "xnor":
             start = -((self.mw + 1) // 2)
@@ -435,7 +393,7 @@ class MatrixVector(ConstantProduct):
             "W_SIGNED": int(self.weight_dtype.signed()),
             "OUT_BITS": self.accumulator_dtype.bitwidth(),
             "DATAPATH": self.datapath,
-            "PLANES": planes,
+            "PLANES": count,
             "PAIR_BITS": pair_bits,
             "OFFSET_BITS": extra_bits,
             "ACC_INIT": start,

@@ -18,7 +18,8 @@ from hw.host.errors import BitfabricError
 from hw.ir.buffer import Buffer, Loop
 from hw.ir.kernel import Folding, Memory, Rtl, Schedule
 from hw.ir.stream import code_bits
-from hw.kernels.matrix_vector.kernel import BIPOLAR, MatrixVector, signed_bits
+from hw.kernels.matrix_vector import planes
+from hw.kernels.matrix_vector.kernel import BIPOLAR, MatrixVector
 from hw.kernels.shared.channel_kernel import credits_for
 from hw.kernels.shared.weight_memory import WeightMemory
 from hw.kernels.sparse_matrix_vector import cost
@@ -115,9 +116,7 @@ class SparseMatrixVector(MatrixVector):
     def _pair_bits(self) -> tuple[int, int]:
         known: dict[tuple[int, int], tuple[int, int]] = vars(self)["_bits_by_simd"]
         if (self.pe, self.simd) not in known:
-            sums, differences, extra = self._paired
-            ends = (min(sums.min(), differences.min()), max(sums.max(), differences.max()))
-            known[self.pe, self.simd] = signed_bits(*ends), signed_bits(extra.min(), extra.max())
+            known[self.pe, self.simd] = planes.pair_widths(self.ordered(), self.input_dtype)
         return known[self.pe, self.simd]
 
     @property
@@ -187,7 +186,7 @@ class SparseMatrixVector(MatrixVector):
         return cost.resources(self, family, contents=False)
 
     def rtl(self, family: Family) -> Rtl:
-        planes, pair_bits, extra_bits = self.planes
+        count, pair_bits, extra_bits = self.planes
         stored = self.stored(family)
         parameters: dict[str, int | str | tuple[int, ...]] = {
             "PE": self.pe,
@@ -201,7 +200,7 @@ class SparseMatrixVector(MatrixVector):
             "W_SIGNED": int(self.weight_dtype.signed()),
             "OUT_BITS": self.accumulator_dtype.bitwidth(),
             "DATAPATH": self.datapath,
-            "PLANES": planes,
+            "PLANES": count,
             "PAIR_BITS": pair_bits,
             "OFFSET_BITS": extra_bits,
             "ADDERS_PER_STAGE": self.adders_per_stage,
