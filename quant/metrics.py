@@ -11,6 +11,7 @@ from brevitas.quant_tensor import IntQuantTensor, QuantTensor
 from torch.nn import functional
 
 from quant.cost import MAX_BITS, CostModel, LayerBits, LayerShape
+from quant.errors import QuantError
 from quant.function_tensors import tensors_in
 from quant.layer_summary import FLOAT_BITS, LayerSummary, Summary
 from quant.layers import Experts
@@ -202,6 +203,13 @@ def summary(model: Network, cost: CostModel | None = None) -> Summary:
         bits = FLOAT_BITS if quantized is None else int(quantized.bit_width)
         values = layer.weight if quantized is None else quantized.value
         weights = values.numel()
+        if quantized is not None and not bool(values.isfinite().all()):
+            cause = (
+                "an integer quantizer of 1 bit has no level but 0: take 2 bits, or a binary quantizer"
+                if bits == 1
+                else "a training that diverged leaves such weights"
+            )
+            raise QuantError(f"layer {names[layer]}: its {bits}-bit weights are not finite; {cause}")
         codes = None if quantized is None else torch.round(values / quantized.scale).to(torch.int64)
         # Each output element is a product with one row of the weight matrix; each input element of a transposed
         # convolution is multiplied by all weights of its channel.

@@ -112,7 +112,7 @@ def _content(path: Path) -> dict[str, dict[str, Any]]:
     try:
         content = parse_json(read_text(path, kind="folding file"))
     except ValueError as error:
-        raise UsageError(f"{path} is not a folding JSON: {error}") from None
+        raise UsageError(f"{path} cannot be read as a folding file: {error}") from None
     if not isinstance(content, dict) or not all(isinstance(entry, dict) for entry in content.values()):
         raise UsageError(f'{path}: a folding file is {{"layer": {{"PE": n, "SIMD": n}}, ...}}')
     return content

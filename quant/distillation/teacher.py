@@ -10,7 +10,7 @@ import torch
 from quant.distillation.losses import mean_logits
 from quant.errors import QuantError
 from quant.models.network import Network
-from quant.training.checkpoint import checkpoint_file, load_checkpoint
+from quant.training.checkpoint import load_checkpoint
 
 __all__ = ["Teacher", "TeacherLike"]
 
@@ -36,7 +36,7 @@ class Teacher:
     @staticmethod
     def _frozen(network: TeacherLike, student: Network) -> Network:
         if not isinstance(network, Network):
-            network = load_checkpoint(checkpoint_file(network))
+            network = load_checkpoint(network, "teacher")
         for what, own, wanted in (
             ("inputs", math.prod(network.input_shape), math.prod(student.input_shape)),
             ("an input range", tuple(network.in_range), tuple(student.in_range)),

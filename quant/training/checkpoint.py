@@ -55,14 +55,17 @@ def weights_hash(model: "Network") -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
+def load_checkpoint(place: str | os.PathLike[str], what: str = "checkpoint") -> "Network":
     """Returns the network that ``save_checkpoint`` wrote, on the CPU, in eval mode.
+
+    ``place``: the file, or the run folder that holds it. ``what`` is the word for it in an error.
 
     A network of a user's own (``module.py:function``) is made by its file again, which is run if it has the content of
     the training; else by the copy in the run's folder.
 
-    Raises QuantError for a file that is not such a checkpoint.
+    Raises QuantError for a file that is not such a checkpoint, with status 2 if there is none.
     """
+    path = checkpoint_file(place, what)
     import torch
 
     from quant.compression.restructure import restructure
@@ -73,7 +76,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         scheme = dict(content["scheme"])
         described = content["source"]
-        name = content["name"] if described is None else same_source(described, Path(path).parent)
+        name = content["name"] if described is None else same_source(described, path.parent)
         model = create_model(name, schemes.get(scheme.pop("name"), **scheme), **content["options"])
         restructure(model, content["changes"])
         prepare(model, content["compression"])
@@ -86,7 +89,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> "Network":
     return model.eval()
 
 
-def checkpoint_file(place: str | os.PathLike[str], what: str = "teacher") -> Path:
+def checkpoint_file(place: str | os.PathLike[str], what: str) -> Path:
     """Returns the checkpoint in a run folder, or ``place`` itself if it is a file.
 
     Raises QuantError (status 2) if neither exists. ``what`` is the word for it.

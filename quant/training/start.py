@@ -8,7 +8,7 @@ from brevitas.nn.quant_layer import QuantWeightBiasInputOutputLayer
 from quant.errors import QuantError
 from quant.lookup.tables import TableLayer
 from quant.models.network import Network
-from quant.training.checkpoint import checkpoint_file, load_checkpoint, weights_hash
+from quant.training.checkpoint import load_checkpoint, weights_hash
 
 __all__ = ["start_from"]
 
@@ -33,7 +33,7 @@ def start_from(model: Network, source: Network | str | os.PathLike[str]) -> None
     Raises QuantError (status 2) where layers or their shapes differ, and for a source whose layers are compressed.
     """
     if not isinstance(source, Network):
-        source = load_checkpoint(checkpoint_file(source, "start"))
+        source = load_checkpoint(source, "start")
     if source.changes:
         raise QuantError(
             f"start: {source.name} has layers that a compression changed: take the run before it", status=2

@@ -276,7 +276,7 @@ def test_files_round_trip_and_finns_defaults(tmp_path):
     ("text", "message"),
     [
         (None, "no folding file"),
-        ("{", "not a folding JSON"),
+        ("{", "cannot be read as a folding file"),
         ("[1]", "a folding file is"),
         ('{"fc9": {"PE": 1}}', "no layer fc9; did you mean fc1 or fc0"),
         ('{"fc0": {"pe": 2}}', "layer fc0: unknown key pe"),

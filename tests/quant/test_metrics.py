@@ -219,3 +219,11 @@ def test_weights_of_more_bits_than_a_cost_model_knows_have_no_cost():
     assert (row.weight_bits, row.cost) == (24, None)
     with pytest.raises(QuantError, match=r"^layer 1 is of the kind linear \(3x8, 24 bits\), whose cost in hardware"):
         cost_inputs(model)
+
+
+def test_weights_that_are_not_finite_are_refused_with_the_layer():
+    """Brevitas's integer quantizer of one bit divides by 0, its only level."""
+    model = torch.nn.Sequential(qnn.QuantIdentity(bit_width=4), qnn.QuantLinear(8, 3, bias=False, weight_bit_width=1))
+    model.input_shape = (8,)
+    with pytest.raises(QuantError, match=r"^layer 1: its 1-bit weights are not finite; an integer quantizer of 1 bit"):
+        summary(model)
