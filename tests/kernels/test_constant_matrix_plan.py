@@ -17,6 +17,7 @@ from hw.families.ecp5.family import ECP5
 from hw.families.xc7.family import XC7
 from hw.folding.search import Search
 from hw.kernels.constant_matrix import pipeline, planner
+from hw.kernels.constant_matrix.adders import bits
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.pipeline import Pipeline
 from hw.kernels.constant_matrix.planner import plan
@@ -25,7 +26,7 @@ from hw.kernels.constant_network.kernel import SLACK
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.native import cache
 from tests.builders.networks import perceptron
-from tests.kernels.kernel_bench import alone, check, random_frames
+from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
 RANGES = st.sampled_from([(0, 1), (0, 3), (0, 15), (-1, 1), (-8, 7), (-7, 0), (3, 9)])
 
@@ -229,6 +230,38 @@ def test_sums_wait_for_values_that_many_read_and_no_output_is_later_than_the_sla
     for row, term in enumerate(made.outputs):
         assert waiting.stage(term.source) <= waiting.stages - waiting.adjusted(row)
     assert near(waiting) < (0.5 - 0.25 * bool(slack)) * soon
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seed=st.integers(0, 9999), rows=st.integers(1, 8), inputs=st.integers(1, 3), width=st.integers(2, 20),
+    bounds=st.sampled_from([(0, 1), (-1, 0), (-1, 1), (0, 3), (-2, 1)]), luts=st.sampled_from([4, 6]),
+)  # fmt: skip
+def test_what_is_shifted_beyond_a_sum_is_not_added(seed, rows, inputs, width, bounds, luts):
+    """Multiples of one input of few values cancel high bits: x + 1024 x - 1009 x has four bits, not eleven."""
+    made = plan(np.random.default_rng(seed).integers(-1 << width - 1, 1 << width - 1, (rows, inputs)), bounds, luts)
+    values = list(np.stack(np.meshgrid(*[range(bounds[0], bounds[1] + 1)] * inputs), -1).reshape(-1, inputs).T)
+    for each in made.sums:
+        total = sum(values[t.source] * t.scale for t in each.terms)
+        size = bits(each.low, each.high)
+        left = sum(values[t.source] * t.scale for t in each.added) & (1 << size) - 1
+        values.append(left - (each.low < 0) * ((left >> size - 1) << size))
+        assert_array_equal(values[-1], total)
+        assert all(term.shift < size for term in each.added)
+    assert Pipeline(made, (0,) * rows, 1).register_bits >= 0
+
+
+@pytest.mark.parametrize(("family", "adders"), [(ECP5, 1), (XC7, 2)])
+def test_rtl_of_multiples_of_one_bit(family, adders, tmp_path):
+    """The RTL is the product, and Yosys accepts it: no adder has terms beyond its bits."""
+    rng = np.random.default_rng(0)
+    weights = np.kron(np.eye(3, dtype=np.int64), np.ones((7, 1), np.int64)) * rng.integers(-(1 << 15), 1 << 15, (21, 1))
+    product = MatrixVector(weights, DataType["INT16"], DataType["BINARY"])
+    kernel = ConstantMatrix(product, 1, adders, family.lut_inputs)
+    fewer = [each for each in kernel.plan.sums if len(each.added) < len(each.terms)]
+    assert {len(each.added) for each in fewer} >= ({1} if family == ECP5 else {1, 2})
+    check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 8, rng)}, rng, family)
+    assert 0 < synthesised(kernel, family, tmp_path).lut <= kernel.resources(family).lut
 
 
 @pytest.mark.slow

@@ -65,6 +65,8 @@ def feed_luts(chain: int, family: Family) -> int:
 
 def chain_bits(operands: Sequence[Operand], result: tuple[int, int], short: int = SHORT) -> int:
     """Bits of the carry chain that a sum has on ECP5; 0 where it needs none."""
+    if len(operands) == 1:
+        return bits(*result) if operands[0].sign < 0 else 0
     if _side_by_side(operands) or is_short(operands, result, short):
         return 0
     return bits(*result) - first_bit(operands)
@@ -78,14 +80,16 @@ def _side_by_side(operands: Sequence[Operand]) -> bool:
 
 
 def adder_luts(operands: Sequence[Operand], result: tuple[int, int], family: Family, short: int = SHORT) -> int:
-    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``. With tables of
-    four inputs, sums of at most ``short`` bits have no carry chain.
+    """Lookup tables of the sum of two or three ``operands``, whose value is in the range ``result``, or of one alone.
+    With tables of four inputs, sums of at most ``short`` bits have no carry chain.
 
     The bits below the second operand pass, unless the lowest operand is negated. An adder of three operands is a
     ``bf_ternary_adder``. On 7 series a bit costs a table where two operands vary, or one that is inverted (its carry
     chain adds it to constants). Bits of two repeated signs are made once; the lowest bit of a difference twice, for
     its carry in is constant, and Yosys computes the bit apart.
     """
+    if len(operands) == 1:
+        return negation_luts(result, family) if operands[0].sign < 0 else 0
     ordered = sorted(operands, key=lambda o: o.shift)
     lowest, second = ordered[0], ordered[1]
     begin = first_bit(ordered)

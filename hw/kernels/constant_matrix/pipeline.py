@@ -113,13 +113,10 @@ class Pipeline:
     @cached_property
     def last(self) -> dict[int, int]:
         """Input or sum -> the last stage that uses it; what nothing uses is left out."""
-        found: dict[int, int] = {}
-        for source, each in enumerate(self.plan.sums, self.plan.inputs):
-            stage = self.stage(source)
-            for term in each.terms:
-                found[term.source] = max(found.get(term.source, 0), stage)
-        for _, term in self._outputs():
-            found[term.source] = self.stages
+        found = {term.source: self.stages for _, term in self._outputs()}
+        for source, each in reversed([*enumerate(self.plan.sums, self.plan.inputs)]):
+            for term in each.added if source in found else ():
+                found[term.source] = max(found.get(term.source, 0), self.stage(source))
         return found
 
     @property

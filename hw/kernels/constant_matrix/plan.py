@@ -48,6 +48,13 @@ class Sum:
     low: int
     high: int
 
+    @property
+    def added(self) -> tuple[Term, ...]:
+        """The terms that reach into the bits of the value. What is shifted beyond them changes none of them: it cancels
+        high bits of the others, as of multiples of one input of few values."""
+        width = max(1, bits(self.low, self.high))
+        return tuple(term for term in self.terms if term.shift < width)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -116,7 +123,7 @@ class Plan:
         return 0 if source < self.inputs else (self.levels[source - self.inputs] - 1) // adders_per_stage
 
     def _operands(self, each: Sum) -> list[Operand]:
-        return [Operand(*self.range(t.source), t.shift, t.sign) for t in each.terms]
+        return [Operand(*self.range(t.source), t.shift, t.sign) for t in each.added]
 
     def luts(self, family: Family, short: int = SHORT) -> int:
         """Lookup tables of all adders, and of the outputs that are negated; for ``short`` see ``adder_luts``."""
@@ -126,7 +133,7 @@ class Plan:
     def _inverted_bits(self, short: int) -> int:
         """Bits of the values that carry chains subtract, each once: for families whose chains cannot invert them."""
         chained = (each for each in self.sums if not is_short(self._operands(each), (each.low, each.high), short))
-        inverted = {term.source for each in chained for term in each.terms if term.sign < 0}
+        inverted = {term.source for each in chained for term in each.added if term.sign < 0}
         return sum(bits(*self.range(source)) for source in inverted)
 
     def negation_luts(self, family: Family) -> int:

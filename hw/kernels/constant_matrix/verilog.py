@@ -63,7 +63,7 @@ class _Module:
         for j in (j for j in used if j < plan.inputs):
             yield f"wire {self.type(j)} x{j} = x[{j * self.in_bits}+:{max(1, bits(plan.low, plan.high))}];"
         by_stage: dict[int, list[int]] = {stage: [] for stage in range(1, pipeline.stages + 1)}
-        for source in range(plan.inputs, plan.inputs + len(plan.sums)):
+        for source in (source for source in used if source >= plan.inputs):
             by_stage[pipeline.stage(source)].append(source)
         for stage, sources in by_stage.items():
             if sources:
@@ -101,14 +101,19 @@ class _Module:
     def sum(self, source: int, stage: int) -> Iterator[str]:
         each = self.plan.sums[source - self.plan.inputs]
         width = max(1, bits(each.low, each.high))
-        terms = sorted(each.terms, key=lambda term: -term.sign)
+        terms = sorted(each.added, key=lambda term: -term.sign)
         if len(terms) > 2:
             yield from self.cell("bf_ternary_adder", source, width, terms, stage)
             return
         if self.short and is_short(terms, (each.low, each.high), FAST_SHORT):
             yield from self.cell("bf_short_adder", source, width, terms, stage)
             return
-        name, passed = self.name(source), passed_bits(terms)
+        name = self.name(source)
+        if len(terms) == 1 and terms[0].sign > 0:
+            yield f"{self.type(source)} {name};{self.comment(source, each.terms)}"
+            yield f"assign {name} = {self.operand(terms[0], width, stage)};"
+            return
+        passed = passed_bits(terms) if len(terms) > 1 else 0
         # Yosys would merge these sums into wider ones, which take more lookup tables. Low bits that pass are outside of
         # what is kept: ABC9 takes a kept bit that another adder drives for a conflict of drivers.
         if passed:
