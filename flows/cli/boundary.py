@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from hw.host.errors import BitfabricError
@@ -52,5 +53,8 @@ def _full_folder() -> Path | None:
     """A folder that every command uses and whose disk is full."""
     from hw.native.cache import cache_folder
 
-    folders = (Path.cwd(), Path(tempfile.gettempdir()), cache_folder(), Path.home())
-    return next((folder for folder in folders if is_full(folder)), None)
+    for place in (Path.cwd, lambda: Path(tempfile.gettempdir()), cache_folder, Path.home):
+        with suppress(OSError, RuntimeError, BitfabricError):  # a folder that is gone, or a user without a home folder
+            if is_full(folder := place()):
+                return folder
+    return None

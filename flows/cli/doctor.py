@@ -172,6 +172,13 @@ def _cache() -> Path:
     return cache_folder()
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise BitfabricError("this user has no home folder: set HOME to a folder") from None
+
+
 PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("torch", "training", False, _package("torch", "torch", "train")),
     ("brevitas", "quantized layers", False, _package("brevitas", "brevitas.nn", "train")),
@@ -190,7 +197,7 @@ PROBES: tuple[tuple[str, str, bool, Callable[[], str]], ...] = (
     ("Vivado", "FINN's bitstreams for AMD boards", False, _vivado),
     ("cache", "compiled simulators, tools", True, _folder(_cache, "set BITFABRIC_CACHE to another folder")),
     ("temporary files", "simulation, synthesis", True, _folder(_temporary, "set TMPDIR to another folder")),
-    ("home", "caches of the tools", False, _folder(Path.home, "set HOME to another folder")),
+    ("home", "caches of the tools", False, _folder(_home, "set HOME to another folder")),
 )
 
 

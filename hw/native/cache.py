@@ -30,11 +30,16 @@ _UNFINISHED = ".making-"
 
 
 def cache_folder() -> Path:
-    """Where compiled libraries, simulators and tools are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``."""
-    base = os.environ.get("BITFABRIC_CACHE") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bitfabric"
-    )
-    return Path(base).absolute()
+    """Where compiled libraries, simulators and tools are kept: ``$BITFABRIC_CACHE`` or ``~/.cache/bitfabric``.
+
+    Raises ToolError for a user without a home folder, as in a container that is started with the number of a user.
+    """
+    if base := os.environ.get("BITFABRIC_CACHE"):
+        return Path(base).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if base.startswith("~"):
+        raise ToolError("no home folder for the cache: set HOME, or BITFABRIC_CACHE to a folder")
+    return Path(base).absolute() / "bitfabric"
 
 
 def entry(kind: str, key: str, make: Callable[[Path], None]) -> Path:
@@ -72,23 +77,20 @@ def _is_whole(place: Path) -> bool:
 def _fill(place: Path, make: Callable[[Path], None]) -> None:
     """Make an entry beside its place, then rename it. What is in its place is not whole, and is replaced."""
     work = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=place.parent))
-    replaced = Path(f"{work}-replaced")
+    made = work / "made"
     try:
-        make(work)
-        seal(work)
+        made.mkdir()  # Unlike ``work``, others may read it, as the umask says: a cache may be made for all users.
+        make(made)
+        seal(made)
         if os.path.lexists(place):
-            place.rename(replaced)
+            place.rename(work / "replaced")
         try:
-            work.rename(place)
+            made.rename(place)
         except OSError:
             if not _is_whole(place):  # where there are no locks, another process may have been faster
                 raise
     finally:
-        for folder in (work, replaced):
-            if folder.is_dir() and not folder.is_symlink():
-                shutil.rmtree(folder, ignore_errors=True)
-            else:
-                folder.unlink(missing_ok=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _remove_abandoned(folder: Path) -> None:

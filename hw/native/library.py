@@ -68,8 +68,8 @@ class Library:
         folder = files(self.package)
         texts = {name: folder.joinpath(name).read_text() for name in (*self.names, *self.headers)}
         texts[ARRAYS] = files("hw.native").joinpath(ARRAYS).read_text()
-        processor = _processor() if "-march=native" in self.flags else platform.machine()
-        content = repr((sorted(texts.items()), self.flags, compiler(), processor))
+        instructions = processor() if "-march=native" in self.flags else platform.machine()
+        content = repr((sorted(texts.items()), self.flags, compiler(), instructions))
         stem = Path(self.names[0]).stem
 
         def make(folder: Path) -> None:
@@ -84,7 +84,7 @@ class Library:
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
     """The processor's instruction sets, for code that only runs on processors like this one."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

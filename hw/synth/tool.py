@@ -7,7 +7,6 @@ reason, kills the tool with its child processes (``hw.native.process``).
 import contextlib
 import hashlib
 import os
-import platform
 import re
 import sys
 from collections import deque
@@ -23,6 +22,7 @@ from hw.host.errors import BitfabricError, ToolError
 from hw.host.files import is_full, read_json, using
 from hw.host.text import one_line
 from hw.native import cache, process
+from hw.native.library import processor
 
 
 def locate(module: str, entry: str, native: str, install: str) -> list[str]:
@@ -75,7 +75,8 @@ def _machine_code(tool: Tool) -> Path:
             full = f"; the disk of {folder.parent} is full, free some space there" if is_full(folder) else ""
             raise ToolError(f"{tool.name} cannot be compiled: {lines[-1].strip()}{full}")
 
-    content = (tool, wheel_version(tool.wheel), wheel_version("wasmtime"), platform.machine())
+    # The runtime refuses code for instructions that this processor lacks, and would write its own over it.
+    content = (tool, wheel_version(tool.wheel), wheel_version("wasmtime"), processor())
     return cache.entry("tools", hashlib.sha256(repr(content).encode()).hexdigest()[:24], make)
 
 

@@ -303,6 +303,18 @@ def test_doctor_starts_what_it_calls_ok(tmp_path, monkeypatch):
 
 
 @pytest.mark.quick
+def test_doctor_of_a_user_without_a_home_folder(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("flows.cli.doctor.PROBES", [probe for probe in PROBES if probe[0] == "home"])
+    assert [each["remedy"] for each in examine()] == ["this user has no home folder: set HOME to a folder"]
+    monkeypatch.setattr("flows.cli.boundary.is_full", lambda folder: False)
+    assert "No space left" in str(explain(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+
+
+@pytest.mark.quick
 def test_a_tool_that_does_not_start_is_said_with_its_reason(tmp_path):
     (tmp_path / "truncated").write_bytes(b"\x7fELF")
     (tmp_path / "truncated").chmod(0o755)

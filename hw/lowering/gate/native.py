@@ -24,9 +24,12 @@ from hw.host.errors import BitfabricError
 from hw.lowering.gate.boundary import one_line
 from hw.lowering.gate.limits import INFERENCE_BYTES, INFERENCE_SECONDS
 from hw.lowering.gate.site import Shape, Site
+from hw.lowering.gate.worker import READY
 from hw.native.process import DEVNULL, PIPE, Process
 
 REMEDY = "install a package whose operator has shape inference, or export the model with the shapes of its tensors"
+START_SECONDS = 300
+"""Longest time for the start of the process, on a busy machine with a slow disk."""
 WORKER = Path(__file__).with_name("worker.py")
 
 
@@ -45,10 +48,10 @@ class Worker:
     def infer(self, model: bytes) -> bytes:
         """The serialised model with inferred shapes. Raises WorkerError."""
         with self._lock:
-            process = self._running()
-            assert process.stdin is not None
-            assert process.stdout is not None
             try:
+                process = self._running()
+                assert process.stdin is not None
+                assert process.stdout is not None
                 process.stdin.write(len(model).to_bytes(8, "little") + model)
                 process.stdin.flush()
                 head = _read(process.stdout, 9, time.monotonic() + INFERENCE_SECONDS)
@@ -68,6 +71,12 @@ class Worker:
             command = [sys.executable, "-P", str(WORKER), str(INFERENCE_BYTES), str(INFERENCE_SECONDS)]
             self._process = Process(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
             self._owner = os.getpid()
+            assert self._process.stdout is not None
+            try:
+                _read(self._process.stdout, len(READY), time.monotonic() + START_SECONDS)
+            except TimeoutError:
+                self._end()
+                raise WorkerError(f"ONNX's shape inference did not start within {START_SECONDS} s") from None
         return self._process
 
     def _end(self) -> int:
