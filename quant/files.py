@@ -10,12 +10,14 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from quant.errors import QuantError
 
+_NUMBER = count()
 _MACHINE = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
@@ -49,7 +51,7 @@ def replacing(path: str | os.PathLike[str], remedy: str = "choose another place"
     that is not possible.
     """
     target = Path(path)
-    part = target.with_name(f".{os.getpid()}.part{target.suffix}")
+    part = target.with_name(f".{os.getpid()}-{next(_NUMBER)}.part{target.suffix}")
     with using(path, remedy):
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

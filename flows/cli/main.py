@@ -70,6 +70,7 @@ def main() -> None:
     """Entry point. An error is one line. Exit status: 0 success, 1 failure, 2 usage error, 130 interrupted."""
     # SIGTERM is handled like an interrupt: the external tools are killed, and no incomplete file remains.
     signal.signal(signal.SIGTERM, _interrupted)
+    _open_streams()
     try:
         # Without standalone mode, usage errors are exceptions, so that they are printed in one line like all others.
         status = app(standalone_mode=False)
@@ -95,6 +96,17 @@ def main() -> None:
         line = explain(error)
         fail(str(line), line.status)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _open_streams() -> None:
+    """Open the standard streams that the caller has closed: the next file would get the number of one of them."""
+    descriptor = os.open(os.devnull, os.O_RDWR)
+    while descriptor <= 2:
+        os.set_inheritable(descriptor, True)
+        descriptor = os.dup(descriptor)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
 
 
 def _interrupted(*_: object) -> None:

@@ -3,6 +3,7 @@
 Light to import: torch and Brevitas are imported only if there is something to do.
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _PACKAGES = ("torch", "brevitas", "qonnx", "onnx", "lightning", "numpy")
 _PACKAGE = Path(__file__).parents[1]
 _FRAMES = ("x_test.npy", "y_test.npy")
+_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+"""The variables with the number of a process, 0 for the first, that torchrun, Lightning and clusters set."""
 _PRODUCTS = ("checkpoint.pt", *_FRAMES)  # also model.onnx (quantized networks) and metrics.json
 
 
@@ -49,7 +52,7 @@ def produce(
     The files are moved to ``folder`` when all are complete, ``metrics.json`` last.
 
     Returns also ``out``, ``cached`` and ``rank`` (see ``quant.train_run``). Raises QuantError for options that are no
-    JSON values, and for a folder that cannot be written (status 2).
+    JSON values, for a folder that cannot be written (status 2), and for one in which another run is at work.
     """
     versions = {package: metadata.version(package) for package in _PACKAGES}
     key = _key(request, versions, dataset)
@@ -60,9 +63,7 @@ def produce(
     with using(folder, "choose another folder", "cannot write to"):
         own = _is_unfinished(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(folder)
-        work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
-    with using(folder, "choose another folder", "cannot write to"), _removed(work, folder if own else None):
+    with using(folder, "choose another folder", "cannot write to"), _alone(folder), _working(folder, own) as work:
         measured = make(work, checkpoint, key)
         rank = _rank()
         results = {**request, "data": dataset.name, **measured, "versions": versions, "key": key}
@@ -182,14 +183,40 @@ def _rank() -> int:
 
 
 @contextmanager
-def _removed(work: Path, folder: Path | None) -> Iterator[None]:
-    """Context of the folder ``work``, which is removed at the end, as is ``folder`` around it if nothing else is in it:
-    a run that failed."""
+def _alone(folder: Path) -> Iterator[None]:
+    """Context in which no other run writes to ``folder``. Raises QuantError where another one is at work in it.
+
+    The folder itself is locked, so that no file is left. The further processes of a training on several devices share
+    the folder with the first one. A file system without locks (on some, folders have none) is used without.
+    """
+    if any(os.environ.get(name, "0") != "0" for name in _RANKS):
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise QuantError(
+                    f"another run is at work in {folder}; wait for its end, or choose another folder"
+                ) from None
         yield
     finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _working(folder: Path, own: bool) -> Iterator[Path]:
+    """A folder in ``folder`` for the files of a run, which is removed at the end. So is ``folder``, where it is the
+    run's ``own`` and nothing else is in it: a run that failed."""
+    _remove_abandoned(folder)
+    work = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=folder))
+    try:
+        yield work
+    finally:
         shutil.rmtree(work, ignore_errors=True)
-        if folder is not None:
+        if own:
             with suppress(OSError):
                 folder.rmdir()
 

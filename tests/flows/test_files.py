@@ -238,6 +238,16 @@ def test_an_output_that_is_full():
 
 
 @pytest.mark.quick
+def test_closed_standard_streams(tmp_path):
+    """A service may start a program without them. The first files that it opens must not become its streams."""
+    run = "from flows.cli.main import main; main()"
+    for closed in ("<&- >&- 2>&-", ">&-"):
+        command = f'"{sys.executable}" -c "{run}" targets --json {closed}'
+        assert subprocess.run(["/bin/sh", "-c", command], stdin=subprocess.DEVNULL).returncode == 0
+        assert subprocess.run(["/bin/sh", "-c", command.replace("targets", "nosuch")]).returncode == 2
+
+
+@pytest.mark.quick
 def test_a_full_disk_without_a_name_is_found(monkeypatch, tmp_path):
     monkeypatch.setattr("flows.cli.boundary.is_full", lambda folder: folder == tmp_path)
     monkeypatch.setenv("BITFABRIC_CACHE", str(tmp_path))

@@ -108,6 +108,33 @@ def test_an_interrupted_run_leaves_the_folder_as_it_was(finished, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_run_at_a_time_in_a_folder(tmp_path, monkeypatch):
+    """Two would mix their checkpoints, and the files of the later one would stand behind the words of the earlier."""
+    data, made = load_data("digits"), []
+
+    def produce(make):
+        return run_folder.produce(tmp_path / "run", {}, data, make)
+
+    def other(work, *_):
+        made.append(work)
+        raise KeyboardInterrupt
+
+    def first(work, *_):
+        with pytest.raises(QuantError, match=r"^another run is at work in .*run; wait for its end, or choose another"):
+            produce(other)
+        assert made == []
+        monkeypatch.setenv("LOCAL_RANK", "1")  # a further process of a training on several devices
+        with pytest.raises(KeyboardInterrupt):
+            produce(other)
+        assert len(made) == 1
+        assert work.is_dir()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        produce(first)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupted_run_can_be_resumed(tmp_path, monkeypatch):
     wanted = run(tmp_path / "whole", epochs=4)
     original, count = Scheme.after_step, 0
