@@ -51,9 +51,22 @@ class Structure:
         """The fraction of zeros that "n:m" states; None for all others."""
         return 1 - self.n / self.m if self.kind == "n:m" else None
 
+    def check_fraction(self, given: float | None, where: str = "") -> None:
+        """Raises QuantError (status 2) for a fraction of zeros other than the one that "n:m" states; a rounded one is
+        that (0.667 of 1:3). ``where`` says of what it is, as " of layer x"."""
+        stated = self.fraction
+        if None not in (given, stated) and abs(given - stated) > _ROUNDED:  # type: ignore[operator]
+            raise QuantError(
+                f"fraction={given:g}{where} is not that of structure {self}, which leaves {self.n} of {self.m}: give "
+                f"{stated:.4g} (density {1 - stated:.4g}), or another structure",  # type: ignore[operator]
+                status=2,
+            )
+
 
 _TILED = ("bank-balanced", "blocks")
 _DEFAULT_TILE = (4, 4)
+_ROUNDED = 0.5e-3
+"""By how much a fraction may differ from that of an N:M structure, which has at least a 64th more or less."""
 
 
 def structure(text: "str | Structure") -> Structure:

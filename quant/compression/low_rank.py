@@ -111,7 +111,9 @@ def low_rank(
             continue
         plan[name] = {"form": kind, "rank": count, "norm": norm}
     if not plan:
-        raise QuantError("no layer gets smaller by that rank: give a smaller budget, energy or rank", status=2)
+        raise QuantError(
+            "no layer gets smaller by that rank: give a smaller density (budget), energy or rank", status=2
+        )
     small = copy.deepcopy(model)
     if form == "grouped":
         small = _clustered(small, plan, groups, x)

@@ -107,6 +107,5 @@ def _fraction(given: float | None, structure: Structure, name: str) -> float:
         return 0.5 if stated is None else stated
     if not 0 <= given < 1:
         raise QuantError(f"fraction={given!r} of layer {name} is not from 0 to below 1", status=2)
-    if stated is not None and abs(given - stated) > 1e-6:
-        raise QuantError(f"fraction={given!r} of layer {name}: structure {structure} prunes {stated:g}", status=2)
-    return given
+    structure.check_fraction(given, f" of layer {name}")
+    return given if stated is None else stated

@@ -118,11 +118,15 @@ def beyond(
 
     ``jointly``: whether it is possible where all layers are ranked together.
     """
-    asked = ", ".join(dict.fromkeys(f"{share:g}" for share, _ in layers.values()))
+    asked = ", ".join(dict.fromkeys(f"{share:g}" if share < 0.9999995 else repr(share) for share, _ in layers.values()))
     kind = "" if structure is None else f" with structure {structure}"
     # Rounded down, so that it is possible.
-    most = ", ".join(f"{math.floor(1e4 * share) / 1e4:g} of {name}" for name, (_, share) in layers.items())
+    possible = {name: math.floor(1e4 * share) / 1e4 for name, (_, share) in layers.items()}
+    most = ", ".join(f"{share:g} of {name}" for name, share in possible.items())
+    whole = structure is not None and structure.kind != "unstructured" and not all(possible.values())
+    smaller = ", take a structure of smaller parts" if whole else ""
     other = ", choose other layers, or rank all together (jointly)" if jointly else ", or choose other layers"
+    other = smaller + other
     return QuantError(
         f"fraction={asked}{kind} leaves an output without an input: prune at most {most}{other}", status=2
     )

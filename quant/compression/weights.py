@@ -144,6 +144,8 @@ def find_layers(model: torch.nn.Module, layers: Layers = None) -> dict[str, Laye
     if layers is None:
         return found
     patterns = [layers] if isinstance(layers, str) else list(layers)
+    if not patterns:
+        raise QuantError(f"layers has no name or pattern: give some of {', '.join(found)}, or None for all", status=2)
     for pattern in patterns:
         if not fnmatch.filter(found, pattern):
             raise QuantError(f"layers={pattern!r} matches none of {', '.join(found)}", status=2)

@@ -106,10 +106,9 @@ class Pruning:
             object.__setattr__(self, "layers", patterns)
         if self.fraction is not None and not 0 <= self.fraction < 1:
             raise QuantError(f"pruning fraction={self.fraction} is not from 0 to below 1", status=2)
-        if kind.fraction is not None and self.fraction not in (None, kind.fraction):
-            raise QuantError(
-                f"structure {kind} prunes {kind.fraction:g} of the weights, not fraction={self.fraction}", status=2
-            )
+        kind.check_fraction(self.fraction)
+        if None not in (self.fraction, kind.fraction):
+            object.__setattr__(self, "fraction", kind.fraction)
         if kind.fraction is not None and (self.jointly or self.by != "size"):
             raise QuantError(f"structure {kind} prunes all layers alike: take jointly=False and by='size'", status=2)
         if self.by not in get_args(Criterion):

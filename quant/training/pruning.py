@@ -76,6 +76,13 @@ class GradualPruning(Callback):
         step = trainer.global_step - self.begin
         span = self.end - self.begin
         if step == span or (0 < step < span and step % self.every == 0):
+            for name, layer in self.layers.items():
+                if not bool(torch.isfinite(latent_of(layer)).all()):
+                    rate = trainer.lightning_module.rates[0]
+                    raise QuantError(
+                        f"the training diverged: layer {name} has weights that are not finite after step "
+                        f"{trainer.global_step}; give a smaller learning rate than {rate:g}"
+                    )
             self.prune(cubic(self.settings.target, step / span))
 
     @torch.no_grad()

@@ -128,7 +128,7 @@ def test_a_criterion_of_your_own():
         ({"structure": "blocks:0x4"}, "no structure"),
         ({"structure": "columns:4x4"}, "no structure"),
         ({"structure": "blocks:"}, "no structure"),
-        ({"structure": "2:4", "fraction": 0.75}, "structure 2:4 prunes 0.5 of the weights"),
+        ({"structure": "2:4", "fraction": 0.75}, "not that of structure 2:4, which leaves 2 of 4: give 0.5"),
         ({"structure": "2:4", "jointly": True}, "prunes all layers alike"),
         ({"by": "energy"}, "no criterion 'energy': choose size, lut, cycles, rom_bits"),
         ({"begin": 0.5, "end": 0.5}, "0 <= begin < end <= 1"),
@@ -145,8 +145,25 @@ def test_bad_settings_of_pruning(options, message):
     assert caught.value.status == 2
 
 
+def test_a_rounded_fraction_is_that_of_the_structure():
+    """Two thirds are no decimal number; a third of a percent beside is another fraction."""
+    assert Pruning(0.667, structure="1:3").fraction == Pruning(structure="1:3").target == structure("1:3").fraction
+    small = compression.prune(torch.nn.Linear(48, 2), 0.6667, structure="1:3")
+    assert (pruned_matrix(small).reshape(-1, 3).sum(1) == 1).all()
+    with pytest.raises(QuantError, match=r"fraction=0\.67 of layer .*: give 0\.6667 \(density 0\.3333\), or another"):
+        compression.prune(torch.nn.Sequential(torch.nn.Linear(48, 2)), 0.67, structure="1:3")
+
+
 def test_what_cannot_be_pruned():
     data = small()
+    with pytest.raises(
+        QuantError, match=r"training diverged: layer hidden.* after step .* smaller learning rate than 1e"
+    ):
+        fit(model_for(data, "tfc-w4a4"), data, TrainConfig(epochs=2, learning_rate=1e30, prune=Pruning(0.5)))
+    with pytest.raises(QuantError, match="at most 0 of layer 0, take a structure of smaller parts, or"):
+        compression.prune(torch.nn.Sequential(torch.nn.Linear(8, 4)), structure="blocks:4x8")
+    with pytest.raises(QuantError, match="layers has no name or pattern: give some of 0, or None"):
+        compression.prune(torch.nn.Sequential(torch.nn.Linear(8, 4)), 0.5, layers=[])
     # Refused before the first step: the message has the fraction asked for, not one of the schedule.
     with pytest.raises(
         QuantError,

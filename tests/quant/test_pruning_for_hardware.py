@@ -81,8 +81,11 @@ def test_the_layers_that_a_cost_model_is_asked_for(name, options, tmp_path):
     wanted = []
     for kernel, window in products:
         [stream], [made] = kernel.inputs(), kernel.outputs()
-        wanted.append((made.shape[-1], kernel.weight_dtype.name, stream.dtype.bitwidth(), stream.dtype.signed(),
-                       None if window is None else (window.shape, window.kernel)))  # fmt: skip
+        shape = None if window is None else (window.shape, window.kernel)
+        # Codes that no sum of the layer before reaches are in no type of the graph: an untrained network may have some.
+        codes = made.shape[-1], kernel.weight_dtype.name
+        widths = range(stream.dtype.bitwidth(), 9)
+        wanted += [(*codes, width, stream.dtype.signed(), shape) for width in widths]
     for shape, bits in cost_inputs(model).values():
         names = {1: "BIPOLAR", "ternary": "TERNARY"}
         weights = names.get(bits.weights, f"INT{bits.weights}")
