@@ -217,5 +217,7 @@ def examine() -> list[dict[str, Any]]:
             remedy = str(error)
         return {"name": name, "purpose": purpose, "needed": needed, "found": found, "remedy": remedy}
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    from hw.native.cores import cores
+
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(examined, PROBES))

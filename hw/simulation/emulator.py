@@ -1,6 +1,5 @@
 """The bit-exact emulator: executes the integer dataflow graph on batches of frames, and the host's steps around it."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -9,6 +8,7 @@ from threadpoolctl import ThreadpoolController
 
 from hw.ir.frames import Batch
 from hw.ir.graph import Graph
+from hw.native.cores import cores
 
 CHUNK_ELEMENTS = 1 << 21
 """Integers of the widest edge in one chunk, chosen so that a chunk fits the processor's cache."""
@@ -45,7 +45,7 @@ class Emulator:
     def _execute(self, frames: Batch, keep: bool) -> dict[str, np.ndarray]:
         """The integers by edge: of the outputs, or of every edge with ``keep``."""
         given = self.graph.check(frames)
-        count, workers = len(next(iter(given.values()))), os.cpu_count() or 1
+        count, workers = len(next(iter(given.values()))), cores()
         # Chunks of equal size, the same number for each processor.
         turns = -(-count // (self.chunk * workers))
         size = -(-count // (turns * workers))

@@ -7,7 +7,6 @@ in the cache (``hw.native.cache``) by the hash of its inputs.
 
 import functools
 import hashlib
-import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from hw.host.files import is_full, scratch_folder
 from hw.ir.stream import Stream
 from hw.native import cache, process
 from hw.native.compiler import compiler, run
+from hw.native.cores import cores
 from hw.rtl.design import RtlDesign
 
 UNITY_BYTES = 200_000
@@ -224,7 +224,7 @@ def _compile(command: Sequence[str], cxx: tuple[str, ...], runtime: Path, work: 
         _run([compiler(), *cxx, *include, "-c", path, "-o", target], work, "the C++ compiler")
         return target
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         objects = list(pool.map(unit, units))
     objects += sorted(runtime.glob("*.o"))
     _run([compiler(), *objects, "-lpthread", "-o", "sim"], work, "the C++ linker")

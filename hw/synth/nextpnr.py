@@ -4,7 +4,6 @@ The tools run in the output folder with relative names, because their WebAssembl
 below the system's temporary folder. An output file gets its final name when it is complete.
 """
 
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from hw.families import spec_of
 from hw.host.errors import BitfabricError, ToolError, UsageError
 from hw.host.files import make_folder, write_text
 from hw.native import process
+from hw.native.cores import cores
 from hw.synth import paths, ports, tool
 
 
@@ -202,7 +202,7 @@ def place_and_route(
             options += ["--sdf", files["sdf"].name] if delays else []
             commands.append(([*base, *options, "--seed", str(seed)], files["nextpnr.log"]))
         try:
-            tool.run_all(commands, out, "place and route", jobs or os.cpu_count() or 1)
+            tool.run_all(commands, out, "place and route", jobs or cores())
         except BitfabricError as error:
             raise _no_room(str(error), [log for _, log in commands], device) or error from None
         reports = {seed: tool.read_output(files["report.json"]) for seed, files in made.items()}
