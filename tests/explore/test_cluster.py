@@ -91,13 +91,14 @@ def server(tmp_path):
     optuna = pytest.importorskip("optuna")
     from optuna.storages._grpc.server import make_server
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    held = make_server(optuna.storages.get_storage(f"sqlite:///{tmp_path}/held.db"), "127.0.0.1", port)
-    held.start()
-    yield held, f"grpc://127.0.0.1:{port}"
-    held.stop(None)
+    with socket.socket() as kept:  # so that the port is given to no other process, also while the server is stopped
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = kept.getsockname()[1]
+        held = make_server(optuna.storages.get_storage(f"sqlite:///{tmp_path}/held.db"), "127.0.0.1", port)
+        held.start()
+        yield held, f"grpc://127.0.0.1:{port}"
+        held.stop(None)
 
 
 def test_storage_by_grpc(alone, server, tmp_path, monkeypatch):

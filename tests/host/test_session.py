@@ -82,18 +82,25 @@ def test_a_real_port_that_babbles_or_takes_nothing_is_an_error(monkeypatch: pyte
     os.set_blocking(master, False)
     over = threading.Event()
 
+    def fill() -> None:
+        with suppress(BlockingIOError):
+            while True:
+                os.write(master, b"I (12) tick\r\n")
+
     def babble() -> None:
         while not over.wait(0.005):
+            fill()
             with suppress(BlockingIOError):
-                os.write(master, b"I (12) tick\r\n")
                 os.read(master, 4096)
 
     thread = threading.Thread(target=babble, daemon=True)
     thread.start()
     monkeypatch.setattr(ports, "WRITE_TIMEOUT", 0.05)
     port = open_port(os.ttyname(slave), 115_200)
+    fill()  # the thread may come late on a busy machine
     with pytest.raises(BitfabricError, match="the port sends octets, but no answer"):
         Session(port, 0.05, retries=1).connect(MODEL, 4, 4)
+    fill()
     with pytest.raises(BitfabricError, match="what arrives are no results"):
         Session(port, 0.05, retries=1).run([b"abcd"] * 3, 4, 2)
     over.set()

@@ -1,6 +1,8 @@
 """Every notebook runs from a clean state, and is stored with the outputs of such a run."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -25,6 +27,13 @@ def kinds(cell):
     return {str(sorted(output["data"])) if "data" in output else output.output_type for output in shown}
 
 
+@pytest.fixture(scope="module")
+def fonts():
+    """Matplotlib's list of fonts: the first process of a user makes it, and says so where that takes its time."""
+    subprocess.run([sys.executable, "-c", "import matplotlib.font_manager"], check=True, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.usefixtures("fonts")
 @pytest.mark.parametrize("path", NOTEBOOKS)
 def test_a_notebook_runs(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))))
