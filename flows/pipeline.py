@@ -17,10 +17,8 @@ power      toggles in the netlist of the accelerator, and its estimated power, i
 ========== ============================================================================================
 """
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flows import evidence, progress
@@ -47,9 +45,9 @@ from flows.steps.simulate import Simulate
 from flows.steps.synthesise import Synthesise
 from hw.families import spec_of
 from hw.host.errors import BitfabricError
-from hw.host.files import make_folder, using
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
+from hw.native.exclusive import exclusive
 from hw.synth import nextpnr
 
 ALL_STEPS = (*STEPS, CompareFinn.name, CountPower.name)
@@ -115,7 +113,7 @@ def build(
         seeds=tuple(seeds),
     )
     folder = Path(out)
-    with _alone(folder), progress.shown(watch, folder) as told:
+    with exclusive(folder, "another build"), progress.shown(watch, folder) as told:
         evidence.check_before_build(folder, ALL_STEPS)
         work = _Build(Model.open(model, input_type), config, folder, told)
         if (folder / evidence.RECORDS).exists():
@@ -130,25 +128,6 @@ def build(
 
 def _path(name: str | os.PathLike[str] | None) -> Path | None:
     return None if name is None else Path(name)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Lock the build folder during a build.
-
-    Raises BitfabricError if another build uses the folder, and UsageError if the folder cannot be written.
-    """
-    make_folder(folder)
-    with using(folder, what="cannot write to"):
-        lock = (folder / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BitfabricError(
-                f"another build is at work in {folder}; wait for it, or choose another folder"
-            ) from None
-        yield
 
 
 class _Build:

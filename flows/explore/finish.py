@@ -5,12 +5,10 @@ build, and ``finished.json`` what was measured. The test set is used here only, 
 network with the best accuracy on validation frames is built.
 """
 
-import fcntl
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from hw.boards.targets import find_target
 from hw.fabric.energy import EnergyModel
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import make_folder, read_json, using, write_json
+from hw.native.exclusive import exclusive
 from quant.errors import QuantError
 
 FOLDER, FILE = "finished", "finished.json"
@@ -154,8 +153,7 @@ class Finisher:
 
         Raises BitfabricError where another process is at work in the folder, or cannot write there.
         """
-        make_folder(self.folder / FOLDER, "make the study's folder writable")
-        with _alone(self.folder / FOLDER):
+        with exclusive(self.folder / FOLDER, "another --finish", "make the study's folder writable"):
             return [self._finish(each) for each in networks]
 
     def place(self, network: Tried) -> Path:
@@ -269,16 +267,3 @@ def _copy(run: Path, out: Path) -> None:
             else:
                 shutil.copy2(each, work.joinpath(*parts))
         work.rename(out)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Context in which no other process finishes networks in ``folder``."""
-    with using(folder, "make it writable", "cannot write to"):
-        lock = (folder / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BitfabricError(f"another --finish is at work in {folder}; wait for its end") from None
-        yield

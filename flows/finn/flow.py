@@ -34,7 +34,7 @@ from hw.folding import choose, finn_json
 from hw.folding.finn_json import FoldingFile
 from hw.host.arrays import load_array, save_array
 from hw.host.errors import BitfabricError, UsageError
-from hw.host.files import make_folder, read_json, read_text, write_bytes, write_json, write_text
+from hw.host.files import read_json, read_text, write_bytes, write_json, write_text
 from hw.ir.graph import Graph
 from hw.ir.kernel import Folding
 from hw.kernels.depthwise.kernel import Depthwise
@@ -43,6 +43,7 @@ from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.native import process
+from hw.native.exclusive import exclusive
 from hw.passes.fold import apply_folding, current_folding
 from hw.passes.lanes import insert_width_converters
 from hw.passes.removal.remove import remove_channels
@@ -106,8 +107,8 @@ def flow(
     folder, opened = Path(out), Model.open(model, input_type)
     if fps is not None and folding is not None:
         raise UsageError("--fps and --folding exclude each other; give one of them")
-    make_folder(folder)
-    return _Flow(opened, folder, request).run()
+    with exclusive(folder, "another build"):
+        return _Flow(opened, folder, request).run()
 
 
 class _Flow:

@@ -20,6 +20,7 @@ from flows.explore.study import Study, explore
 from flows.explore.trial import Trials
 from flows.explore.tried import representatives
 from hw.host.errors import BitfabricError, UsageError
+from hw.native.exclusive import exclusive
 
 SPACE = Space(bits=(4,), prune=(0.5,), scheme=("learned_step",), uniform=True, options={"hidden": ([4], [16])})
 SETTINGS = {
@@ -155,9 +156,7 @@ def test_wrong_use(copied, tmp_path):
         assert "\n" not in str(shown.exception)
     finisher = Finisher(place, copied.settings, None, None)
     (place / "finished").mkdir()
-    from flows.explore.finish import _alone
-
-    with _alone(place / "finished"), pytest.raises(BitfabricError, match="another --finish is at work"):
+    with exclusive(place / "finished", "another"), pytest.raises(BitfabricError, match="another --finish is at work"):
         finisher.finish([])
     (place / "finished" / "0000").mkdir()
     (place / "finished" / "0000" / "finished.json").write_text("{}")
