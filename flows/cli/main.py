@@ -1,7 +1,6 @@
 """The command-line program ``bitfabric``: its commands, one-line errors and exit status."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,6 +21,7 @@ from flows.cli.running import program, run, soft_errors, virtual
 from flows.cli.training import train
 from hw.host.errors import BitfabricError
 from hw.host.text import one_line
+from hw.native.interrupts import raise_interrupts
 from quant import QuantError
 
 ClickException: type[Exception] = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -68,8 +68,7 @@ def options(
 
 def main() -> None:
     """Entry point. An error is one line. Exit status: 0 success, 1 failure, 2 usage error, 130 interrupted."""
-    # SIGTERM is handled like an interrupt: the external tools are killed, and no incomplete file remains.
-    signal.signal(signal.SIGTERM, _interrupted)
+    raise_interrupts()  # then the external tools are killed, and no incomplete file remains
     _open_streams()
     try:
         # Without standalone mode, usage errors are exceptions, so that they are printed in one line like all others.
@@ -107,10 +106,6 @@ def _open_streams() -> None:
     os.close(descriptor)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
-
-
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _words(error: Exception) -> str:

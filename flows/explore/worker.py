@@ -1,12 +1,12 @@
 """``python -m flows.explore.worker STUDY/ INDEX``: one worker of a study, in a process of its own."""
 
 import os
-import signal
 import sys
 from pathlib import Path
 
 from flows.explore.work import work
 from hw.host.errors import BitfabricError
+from hw.native.interrupts import raise_interrupts
 from hw.native.process import Process
 from quant.errors import QuantError
 
@@ -35,7 +35,7 @@ def work_in_processes(folder: Path, jobs: int) -> None:
 
 
 def main() -> int:
-    signal.signal(signal.SIGTERM, _interrupted)
+    raise_interrupts()
     try:
         work(Path(sys.argv[1]), int(sys.argv[2]))
     except (BitfabricError, QuantError) as error:
@@ -44,10 +44,6 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     return 0
-
-
-def _interrupted(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
