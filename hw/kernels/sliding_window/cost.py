@@ -129,21 +129,31 @@ def _memory(kernel: Shape, family: Family) -> Resources:
         )
     if banks > 1:
         found = _found(kernel)
-        result += Resources(_choice(banks // kernel.grain, family) * found, found)
+        result += Resources(_choice(kernel, family), found)
     return result
 
 
-def _choice(phases: int, family: Family) -> int:
-    """Lookup tables that select one bit among those of all phases.
+def _choice(kernel: Shape, family: Family) -> int:
+    """Lookup tables that select the words of a beat among those that the banks have read.
 
     Neighbouring positions share a tree, a barrel rotator with one level for each bit of the phase. For many phases,
-    synthesis builds separate multiplexers where the family has wide functions. These are faster, and the wider the
-    functions, the more tables they need.
+    synthesis builds separate multiplexers where the family has wide functions, which are faster and larger.
     """
-    levels = _bits(phases)
-    if family.lut_inputs >= 6:
-        return min(levels, ceil(phases / 4))
+    phases, found = kernel.banks // kernel.grain, _found(kernel)
+    levels, six = _bits(phases), family.lut_inputs >= 6
     if phases <= 16:
-        return levels
-    shares = ((4, 1 / 3), (7, 1 / 2))
-    return ceil(phases * next((share for wide, share in shares if family.wide_inputs <= wide), 7 / 8))
+        return found * (min(levels, ceil(phases / 4)) if six else levels)
+    if six or family.wide_inputs <= 4:
+        return round((0.75 if six else 1.15) * _rotator(kernel))
+    if family.wide_inputs <= 7:
+        return found * max(16, (1 << levels) // 4)
+    return round(1.25 * _rotator(kernel)) if levels == 5 else 28 * found
+
+
+def _rotator(kernel: Shape) -> int:
+    """Multiplexers of two inputs in a barrel rotator of the banks, of which some banks are needed behind it."""
+    needed, count = {offset % kernel.banks for offset in kernel.offsets}, 0
+    for level in reversed(range(_bits(kernel.banks // kernel.grain))):
+        count += len(needed)
+        needed |= {(bank + (kernel.grain << level)) % kernel.banks for bank in needed}
+    return count * kernel.word
