@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
 from functools import cached_property
-from math import floor
+from math import floor, inf
 
 from flows import fit, rates
 from flows.candidate import CLOCK_MARGIN, ESTIMATE_ERROR, Candidate
@@ -86,7 +86,8 @@ class Plan:
 
     @cached_property
     def best(self) -> Candidate:
-        """That with the best design. Raises BitfabricError where there is none, as the one with all channels does."""
+        """That with the best design, of equal ones that which removes most. Raises BitfabricError where there is none,
+        as the one with all channels does."""
         first, *others = self.candidates
         if not others:
             return first
@@ -102,7 +103,7 @@ class Plan:
         if not ranks:
             assert error is not None
             raise error
-        return min(ranks, key=lambda each: each[0])[1]
+        return min(ranks, key=lambda each: (each[0], _removes(each[1])))[1]
 
     @property
     def removal(self) -> Removal:
@@ -328,7 +329,7 @@ class Plan:
             for choice in candidate.search.pareto_front(self.device.capacity)
         ]
         found: list[tuple[Choice, Candidate]] = []
-        for choice, candidate in sorted(every, key=lambda each: (each[0].interval, each[0].cost)):
+        for choice, candidate in sorted(every, key=lambda each: (each[0].interval, each[0].cost, _removes(each[1]))):
             if not any(candidate.search.dominates(faster, choice) for faster, _ in found):
                 found.append((choice, candidate))
         return [(choice, {"granularity": each.granularity} if each.granularity else {}) for choice, each in found]
@@ -339,3 +340,8 @@ class Plan:
             return rates.of_line(self.graph, self.target, self.clock_mhz)
         except BitfabricError:
             return None
+
+
+def _removes(candidate: Candidate) -> float:
+    """Less for a candidate that removes more channels."""
+    return candidate.granularity or inf

@@ -25,6 +25,8 @@ from hw.kernels.constant_network import cases as constants
 from hw.kernels.constant_network.kernel import SLACK
 from hw.kernels.matrix_vector.kernel import MatrixVector
 from hw.native import cache
+from hw.rtl.design import generate
+from hw.simulation import verilator
 from tests.builders.networks import perceptron
 from tests.kernels.kernel_bench import alone, check, random_frames, synthesised
 
@@ -61,6 +63,23 @@ def test_the_plan_is_the_product_and_its_ranges_are_attained(seed, rows, inputs,
         assert (low, high) == (ends.min(axis=0).sum(), ends.max(axis=0).sum())
     forms = made.evaluate(np.eye(inputs, dtype=np.int64))  # rows of the plan, by input
     assert_array_equal(forms.T, weights)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 9999), rows=st.integers(1, 8), luts=st.sampled_from([4, 6]))
+def test_a_plan_of_some_rows_has_their_sums_only(seed, rows, luts):
+    rng, weights = np.random.default_rng(seed), matrix(seed, rows, 6, 5, 0.6)
+    chosen, x = rng.random(rows) < 0.5, rng.integers(0, 16, (20, 6))
+    whole = plan(weights, (0, 15), luts)
+    some = whole.only(chosen)
+    assert_array_equal(some.evaluate(x), x @ (weights * chosen[:, None]).T)
+    read = {t.source for t in some.outputs if t} | {t.source for each in some.sums for t in each.terms}
+    assert read >= set(range(6, 6 + len(some.sums)))
+    assert {(each.low, each.high) for each in some.sums} <= {(each.low, each.high) for each in whole.sums}
+    assert whole.only(np.ones(rows, bool)) == whole
+    left, all_of = Pipeline(whole, (0,) * rows, 1, raw=True).only(chosen), Pipeline(whole, (0,) * rows, 1, raw=True)
+    assert left.stages == all_of.stages
+    assert left.raw_bits <= all_of.raw_bits
 
 
 @pytest.mark.parametrize(("luts", "arity"), [(4, 2), (6, 3)])
@@ -261,6 +280,11 @@ def test_rtl_of_multiples_of_one_bit(family, adders, tmp_path):
     fewer = [each for each in kernel.plan.sums if len(each.added) < len(each.terms)]
     assert {len(each.added) for each in fewer} >= ({1} if family == ECP5 else {1, 2})
     check(alone(kernel), {"in0": random_frames(kernel.inputs()[0], 8, rng)}, rng, family)
+    zero = ConstantMatrix(
+        MatrixVector(matrix(1, 8, 6, 8, 1.0), DataType["INT9"], DataType["UINT4"], input_range=(0, 0))
+    )
+    assert len(zero.pipeline().last) < 6 + len(zero.plan.sums)  # of inputs that are always 0, no sum needs all terms
+    verilator.lint(generate(alone(zero), family))
     assert 0 < synthesised(kernel, family, tmp_path).lut <= kernel.resources(family).lut
 
 

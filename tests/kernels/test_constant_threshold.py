@@ -49,6 +49,24 @@ def test_an_implementation_wherever_it_suits(kernel, seed):
     assert {f.pe for f in made.foldings()} == {kernel.channels}
 
 
+@pytest.mark.parametrize("given", ["UINT2", "INT3", "BIPOLAR", "TERNARY"])
+def test_bits_of_a_result_that_vary(given):
+    """Over all inputs: thresholds that are always or never reached, equal ones, falling channels, negative results."""
+    rng, given = np.random.default_rng(4), DataType[given]
+    steps = {"BIPOLAR": 1, "TERNARY": 2}.get(given.name, int(given.max() - given.min()))
+    rows = np.sort(rng.choice([-8, -8, -2, 0, 3, 8], (40, steps)), axis=1)
+    rows[:4] = np.where(np.arange(steps) < np.arange(4)[:, None], -8, 8)
+    kernel = ConstantThreshold(rows, rng.random(40) < 0.5, DataType["INT4"], given, pe=40)
+    (y,) = kernel.execute(np.tile(np.arange(-8, 8)[:, None], 40))
+    codes = (y.astype(np.int64) + (given == DataType["BIPOLAR"])) // (1 + (given == DataType["BIPOLAR"]))
+    changes = np.bitwise_or.reduce(codes ^ codes[:1], axis=0) & (1 << given.bitwidth()) - 1
+    expected = [int(each).bit_length() for each in changes]
+    np.testing.assert_array_equal(kernel.comparators.varying_bits, expected)
+    assert 0 in expected
+    some = np.arange(40) % 3 == 0
+    np.testing.assert_array_equal(kernel.comparators.only(some).varying_bits, np.array(expected)[some])
+
+
 def test_equal_channels_cost_as_much_as_one():
     """Lookup tables grow with the channels whose thresholds vary; those that are always or never reached take none."""
     rows = np.tile([[-9, 3, 20]], (8, 1))

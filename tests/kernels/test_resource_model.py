@@ -10,6 +10,7 @@ from hw.families import families, find_family, reference_device
 from hw.families.ecp5 import ECP5
 from hw.folding.choose import estimate_resources, for_cycles
 from hw.kernels.calibration import COMPANION, grid
+from hw.kernels.constant_network import cases as constant_network
 from hw.passes.fifos import insert_fifos
 from hw.passes.fold import apply_folding
 from hw.passes.lanes import insert_width_converters
@@ -37,6 +38,16 @@ def test_every_kernel_of_the_grid_is_as_measured():
         used, have = np.sum(luts, axis=0)
         assert abs(error(used, have)) <= 15, name
         assert np.mean([abs(error(*pair)) for pair in luts]) <= 12, name
+
+
+def test_flip_flops_and_tables_of_networks_in_logic_are_those_that_something_reads():
+    """The networks of the grid have zeros in whole columns. On 7 series registers in series become lookup tables."""
+    measured = resources.kernels().rows
+    for case, kernel in constant_network.grid():
+        for family in families():
+            used, row = resources.synthesised(kernel, find_family(family)), measured[family, case]
+            assert abs(error(used.ff, row.ff)) <= (20 if family == "xc7" else 5), (family, case)
+            assert abs(error(used.lut, row.lut)) <= 13, (family, case)
 
 
 @pytest.mark.parametrize("name", [n if n in SMALL else pytest.param(n, marks=pytest.mark.slow) for n in NETWORKS])

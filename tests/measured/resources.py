@@ -50,7 +50,7 @@ def synthesised(kernel: Kernel, family: Family) -> Resources:
     """Resources of a kernel as estimated, without the lookup tables that place and route adds."""
     used = kernel.resources(family)
     if isinstance(kernel, ConstantNetwork):
-        pipelines = [step.logic for step in kernel.steps if isinstance(step.logic, Pipeline)]
+        pipelines = [step.read for step in kernel.steps if isinstance(step.read, Pipeline)]
         fed = sum(kernel.pixels * each.plan.feeds(family, FAST_SHORT, not each.raw) for each in pipelines)
     elif isinstance(kernel, ConstantMatrix):
         fed = kernel.pixels * kernel.plan.feeds(family, FAST_SHORT)

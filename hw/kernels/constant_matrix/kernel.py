@@ -262,8 +262,8 @@ class ConstantMatrix(PipelineKernel):
 
     def cost(self, pipeline: Pipeline, family: Family) -> Resources:
         """Cost of one of ``pipeline`` for all positions of a beat."""
-        lut, ff = self.plan.luts(family, FAST_SHORT), pipeline.register_bits
-        lut += -self.plan.negation_luts(family) if pipeline.raw else self._offset_luts(family)
+        lut, ff = pipeline.plan.luts(family, FAST_SHORT), pipeline.register_bits
+        lut += -pipeline.plan.negation_luts(family) if pipeline.raw else self._offset_luts(family)
         return Resources(self.pixels * lut, self.pixels * ff)
 
     @property

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+
+import numpy as np
 
 from hw.kernels.constant_matrix.adders import bits
 from hw.kernels.constant_matrix.plan import Plan, Term
@@ -30,6 +32,8 @@ class Pipeline:
 
     With ``raw`` there are the sums in place of outputs, each once: without shift, sign and offset, and as wide as its
     range. What reads them takes these into account.
+
+    ``least`` is the number of stages that it has at least.
     """
 
     plan: Plan
@@ -38,6 +42,7 @@ class Pipeline:
     lead: int = 0
     raw: bool = False
     slack: int = 0
+    least: int = 1
 
     @property
     def far(self) -> bool:
@@ -57,6 +62,10 @@ class Pipeline:
             if term.source not in found:
                 found[term.source] = self._width(found)
         return found
+
+    def only(self, rows: np.ndarray) -> "Pipeline":
+        """The pipeline of the rows that ``rows``, bool, marks, with as many stages."""
+        return replace(self, plan=self.plan.only(rows), least=self.stages)
 
     @property
     def raw_bits(self) -> int:
@@ -104,7 +113,7 @@ class Pipeline:
 
     @property
     def stages(self) -> int:
-        return max(1, -(-(self.depth + self.lead) // self.adders_per_stage))
+        return max(self.least, -(-(self.depth + self.lead) // self.adders_per_stage))
 
     def stage(self, source: int) -> int:
         """The stage that an input or a sum belongs to, from 1 on."""

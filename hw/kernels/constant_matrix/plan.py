@@ -84,6 +84,23 @@ class Plan:
         rows = [zero if t is None else values[t.source] * t.scale for t in self.outputs]
         return np.stack(rows, axis=1) if rows else np.zeros((len(x), 0), np.int64)
 
+    def only(self, rows: np.ndarray) -> "Plan":
+        """The plan of the rows that ``rows``, bool, marks: without the sums that only others need. Those are None."""
+        outputs = [term if row else None for term, row in zip(self.outputs, rows, strict=True)]
+        read = {term.source for term in outputs if term is not None}
+        for source in reversed(range(self.inputs, self.inputs + len(self.sums))):
+            if source in read:
+                read.update(term.source for term in self.sums[source - self.inputs].terms)
+        places = [*range(self.inputs), *(s for s in sorted(read) if s >= self.inputs)]
+        now = {source: place for place, source in enumerate(places)}
+
+        def moved(term: Term) -> Term:
+            return Term(now[term.source], term.shift, term.sign)
+
+        left = (self.sums[source - self.inputs] for source in places[self.inputs :])
+        sums = tuple(Sum(tuple(map(moved, each.terms)), each.low, each.high) for each in left)
+        return Plan(self.inputs, self.low, self.high, sums, tuple(t if t is None else moved(t) for t in outputs))
+
     def range(self, source: int) -> tuple[int, int]:
         """The least and the greatest value of a source."""
         if source < self.inputs:
@@ -129,6 +146,12 @@ class Plan:
         """Lookup tables of all adders, and of the outputs that are negated; for ``short`` see ``adder_luts``."""
         adders = (adder_luts(self._operands(each), (each.low, each.high), family, short) for each in self.sums)
         return sum(adders) + self.negation_luts(family) + (0 if family.chain_inverts else self._inverted_bits(short))
+
+    def chain_luts(self, family: Family, short: int = SHORT) -> int:
+        """Of ``luts``, those of adders of two operands that have a carry chain."""
+        sums = ((self._operands(each), (each.low, each.high)) for each in self.sums)
+        chains = (o for o in sums if len(o[0]) == 2 and not is_short(*o, short))
+        return sum(adder_luts(*o, family, short) for o in chains)
 
     def _inverted_bits(self, short: int) -> int:
         """Bits of the values that carry chains subtract, each once: for families whose chains cannot invert them."""

@@ -174,7 +174,7 @@ class _Module:
         """The inputs of a sum with their coefficients, where they are few."""
         total: dict[int, int] | None = {}
         for term in terms:
-            part = self.meaning[term.source]
+            part = self.meaning.get(term.source)  # none of a sum that nothing reads
             if part is None or total is None:
                 total = None
                 break

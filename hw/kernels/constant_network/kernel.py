@@ -6,7 +6,7 @@ and the clock would wait for the enables of these; the pipeline has one buffer, 
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -16,6 +16,7 @@ from hw.fabric.family import Family
 from hw.fabric.resources import Resources
 from hw.host.errors import BitfabricError
 from hw.ir.kernel import Folding, Kernel
+from hw.kernels.constant_matrix.adders import FAST_SHORT
 from hw.kernels.constant_matrix.adders import bits as width
 from hw.kernels.constant_matrix.kernel import ConstantMatrix
 from hw.kernels.constant_matrix.pipeline import Pipeline
@@ -118,7 +119,7 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
                 raw = isinstance(before, Pipeline) and before.raw
                 logic = decisions(kernel, before) if isinstance(before, Pipeline) and raw else kernel.comparators
                 found.append(Step(kernel, logic, kernel.result_bits))
-        return tuple(found)
+        return _as_read(found)
 
     @property
     def registers(self) -> int:
@@ -152,11 +153,13 @@ class ConstantNetwork(ChainKernel, PipelineKernel):  # type: ignore[override]
 @dataclass(frozen=True, eq=False)
 class Step:
     """A layer in the pipeline: the ``kernel`` with the ``logic`` that it has there, and the bits of its result that
-    differ."""
+    differ. ``read`` is the part of the logic whose results the layers behind read, which synthesis leaves; None where
+    they read none."""
 
     kernel: ConstantMatrix | ConstantThreshold
     logic: Pipeline | Comparators
     result_bits: int
+    read: Pipeline | Comparators | None = None
 
     @property
     def registers(self) -> int:
@@ -169,11 +172,38 @@ class Step:
         return self.kernel.stage(self.logic)
 
     def cost(self, family: Family) -> Resources:
-        if isinstance(self.logic, Comparators):
-            each = self.logic.logic(family)
+        if self.read is None:
+            return Resources()
+        if isinstance(self.read, Comparators):
+            each = self.read.logic(family)
             return Resources(self.kernel.pixels * each.lut, self.kernel.pixels * each.ff)
         assert isinstance(self.kernel, ConstantMatrix)
-        return self.kernel.cost(self.logic, family)
+        assert isinstance(self.logic, Pipeline)
+        chains = (each.plan.chain_luts(family, FAST_SHORT) for each in (self.logic, self.read))
+        return self.kernel.cost(self.read, family) + Resources(self.kernel.pixels * (next(chains) - next(chains)))
+
+
+def _as_read(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """The ``steps`` with what is read of each, and the bits of that. Products do not read inputs whose weights are all
+    0, nor comparators sums that decide nothing."""
+    found: list[Step] = []
+    channels = np.ones(steps[-1].kernel.outputs()[0].shape[-1], bool)  # that are read
+    for i, step in reversed([*enumerate(steps)]):
+        bits, last = step.result_bits, i + 1 == len(steps)
+        read: Pipeline | Comparators
+        if isinstance(step.logic, Pipeline):
+            assert isinstance(step.kernel, ConstantMatrix)
+            read = sums = step.logic.only(channels)
+            bits = sums.raw_bits if sums.raw and not last else bits
+            taken = (step.kernel.product.matrix[channels] != 0).any(axis=0)
+        else:
+            varying = step.logic.varying_bits
+            taken = channels & (varying > 0)
+            read = step.logic.only(taken) if taken.any() else step.logic
+            bits = bits if last else int(varying[taken].sum())
+        found.append(replace(step, read=read if channels.any() and taken.any() else None, result_bits=bits))
+        channels = taken
+    return tuple(reversed(found))
 
 
 def decisions(kernel: ConstantThreshold, sums: Pipeline) -> Comparators:

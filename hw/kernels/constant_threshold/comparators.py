@@ -1,7 +1,7 @@
 """The logic of constant thresholds: numbers of any ranges, each compared with its own thresholds."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -72,6 +72,20 @@ class Comparators:
         keys = np.column_stack((self.places, self.bits, self.codes, self.falling))
         once = np.unique(keys, axis=0)
         return once[:, 1], once[:, 2:-1], once[:, -1]
+
+    @property
+    def varying_bits(self) -> np.ndarray:
+        """By channel the bits of its result that are not constant, (C,)."""
+        least = np.count_nonzero(self.codes == 0, axis=1)
+        most = np.count_nonzero(self.codes < (1 << self.bits)[:, None], axis=1)
+        ends = np.where(self.falling, self.steps - np.array([most, least]), np.array([least, most])) + self.out_min
+        differ = (ends[0] ^ ends[1]) & (1 << self.out_bits) - 1
+        return np.array([int(each).bit_length() for each in differ], np.int64)
+
+    def only(self, channels: np.ndarray) -> "Comparators":
+        """Those of the channels that ``channels``, bool, marks; there is one at least."""
+        kept = {name: getattr(self, name)[channels] for name in ("places", "bits", "signed", "codes", "falling")}
+        return replace(self, **kept)
 
     def logic(self, family: Family) -> Resources:
         """Cost for one position."""
