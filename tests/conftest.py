@@ -1,7 +1,7 @@
-"""Random numbers of the tests: what a test draws does not depend on the process that runs it, or on the tests before.
+"""What all tests share: nothing in them depends on chance, on the tests before, or on how busy the machine is.
 
 PyTorch and NumPy start every process with another seed, and processes that share the tests run them in another order
-each time.
+each time. So every test, and every fixture, starts from the same random numbers.
 """
 
 import random
@@ -9,6 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Upon the profile that Hypothesis chooses: with CI set it draws the same examples each time.
+settings.register_profile("bitfabric", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("bitfabric")
 
 
 def _seed() -> None:

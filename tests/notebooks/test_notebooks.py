@@ -45,7 +45,7 @@ def test_a_notebook_runs(path, tmp_path, monkeypatch):
     for cell in codes:
         cell.outputs = []
     NotebookClient(
-        notebook, kernel_name="python3", timeout=600, resources={"metadata": {"path": str(tmp_path)}}
+        notebook, kernel_name="python3", timeout=1800, resources={"metadata": {"path": str(tmp_path)}}
     ).execute()
     shown = [output for cell in codes for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in shown)
