@@ -120,6 +120,28 @@ def test_an_interrupt_is_one_line(small, tmp_path):
     assert not list((tmp_path / "o").glob("*.part"))
 
 
+@pytest.mark.quick
+def test_a_package_that_asks_for_the_home_folder_of_a_user_without_one(monkeypatch, capsys):
+    """Such a user has a number and no name, as that of a service; Matplotlib asks, and so torchmetrics."""
+
+    def asks(**_):
+        raise RuntimeError("Could not determine home directory.")
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    monkeypatch.setattr(main, "app", asks)
+    try:
+        with pytest.raises(RuntimeError):
+            main.main()
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+        with pytest.raises(SystemExit):
+            main.main()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["error: this user has no home folder, and a package asks for it: set HOME to a folder"]
+
+
 def test_a_narrow_pipe_gets_whole_tables(small):
     done = bitfabric("estimate", small / "model.onnx", "-t", "ulx3s-12f", "--fps", "1e6", COLUMNS="20")
     assert "…" not in done.stdout
