@@ -81,8 +81,11 @@ def _machine_code(tool: Tool) -> Path:
 
 
 def _with_code(tool: Tool, folder: Path) -> str:
-    """Python code that runs a WebAssembly tool whose machine code is in ``folder``."""
-    return f"import os; os.environ['YOWASP_CACHE_DIR'] = {str(folder)!r}; {tool.entry}"
+    """Python code that runs a WebAssembly tool whose machine code is in ``folder``.
+
+    The runtime looks for the user's own cache, too, which a user without a home folder has not.
+    """
+    return f"import os; os.environ['YOWASP_CACHE_DIR'] = os.environ['XDG_CACHE_HOME'] = {str(folder)!r}; {tool.entry}"
 
 
 def version(distribution: str, native: str, flag: str) -> str:
