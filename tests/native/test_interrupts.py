@@ -11,8 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 MODULE = """
 import pathlib, time
-print("importing", flush=True)
 try:
+    print("importing", flush=True)
     while not pathlib.Path("go").exists():
         time.sleep(0.01)
 except BaseException:

@@ -54,7 +54,10 @@ def bare(tmp_path_factory) -> Path:
             place.parent.mkdir(parents=True, exist_ok=True)
             if place.parent.name == "bin" and here.read_bytes()[:2] == b"#!":
                 continue  # another environment's script
-            os.link(here, place) if os.stat(here).st_dev == os.stat(folder).st_dev else place.symlink_to(here)
+            try:
+                os.link(here, place)
+            except OSError:  # on another file system, or another user's
+                place.symlink_to(here)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     # The copy keeps the folders that setuptools would make out of the repository.
     source = folder / "source"
