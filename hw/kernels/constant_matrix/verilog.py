@@ -35,7 +35,7 @@ class _Module:
     def __init__(self, pipeline: Pipeline, output: BaseDataType, data: BaseDataType, short: bool) -> None:
         self.pipeline, self.plan, self.short = pipeline, pipeline.plan, short
         self.in_bits, self.out_bits = data.bitwidth(), output.bitwidth()
-        self.meaning: dict[int, dict[int, int] | None] = {j: {j: 1} for j in range(self.plan.inputs)}
+        self.meanings: dict[int, dict[int, int] | None] = {j: {j: 1} for j in range(self.plan.inputs)}
 
     def lines(self, about: str) -> Iterator[str]:
         plan, stages = self.plan, self.pipeline.stages
@@ -110,7 +110,7 @@ class _Module:
             return
         name = self.name(source)
         if len(terms) == 1 and terms[0].sign > 0:
-            yield f"{self.type(source)} {name};{self.comment(source, each.terms)}"
+            yield f"{self.type(source)} {name};{self.comment(source)}"
             yield f"assign {name} = {self.operand(terms[0], width, stage)};"
             return
         passed = passed_bits(terms) if len(terms) > 1 else 0
@@ -123,14 +123,14 @@ class _Module:
             above = f"{high}'({self.operand(whole, width, stage)} >>> {passed})"
             yield f"(* keep *) logic [{high - 1}:0] {name}_high;"
             yield f"assign {name}_high = {above} {'-' if rest.sign < 0 else '+'} {self.operand(shifted, high, stage)};"
-            yield f"{self.type(source)} {name};{self.comment(source, each.terms)}"
+            yield f"{self.type(source)} {name};{self.comment(source)}"
             yield f"assign {name} = {{{name}_high, {passed}'({self.at(whole.source, stage)})}};"
             return
         text = ""
         for term in terms:
             sign = ("- " if term.sign < 0 else "+ ") if text else ("-" if term.sign < 0 else "")
             text += f"{' ' if text else ''}{sign}{self.operand(term, width, stage)}"
-        yield f"(* keep *) {self.type(source)} {name};{self.comment(source, each.terms)}"
+        yield f"(* keep *) {self.type(source)} {name};{self.comment(source)}"
         yield f"assign {name} = {text};"
 
     def cell(self, module: str, source: int, width: int, terms: Sequence[Term], stage: int) -> Iterator[str]:
@@ -144,7 +144,7 @@ class _Module:
             }  # fmt: skip
             settings += [f".{port.upper()}_{key}({value})" for key, value in given.items() if value or key == "BITS"]
             ports.append(f".{port}({self.at(term.source, stage)})")
-        yield f"{self.type(source)} {name};{self.comment(source, terms)}"
+        yield f"{self.type(source)} {name};{self.comment(source)}"
         yield f"{module} #({', '.join(settings)})"
         yield f"sum_{name} ({', '.join(ports)}, .y({name}));"
 
@@ -170,19 +170,24 @@ class _Module:
             return f"{'-' * (offset > 0)}{constant} - {value}" if offset else f"-{value}"
         return f"{value} {'-' if offset > 0 else '+'} {constant}" if offset else value
 
-    def comment(self, source: int, terms: Sequence[Term]) -> str:
+    def meaning(self, source: int) -> dict[int, int] | None:
+        """The coefficients of a value by input; None for many. They are those of all terms of a sum, which is equal to
+        the sum of those that are added, modulo its width."""
+        if source not in self.meanings:
+            total: dict[int, int] | None = {}
+            for term in self.plan.sums[source - self.plan.inputs].terms:
+                part = self.meaning(term.source)
+                if part is None or total is None:
+                    total = None
+                    break
+                for j, factor in part.items():
+                    total[j] = total.get(j, 0) + term.sign * (factor << term.shift)
+            self.meanings[source] = None if total is not None and len(total) > SHORT else total
+        return self.meanings[source]
+
+    def comment(self, source: int) -> str:
         """The inputs of a sum with their coefficients, where they are few."""
-        total: dict[int, int] | None = {}
-        for term in terms:
-            part = self.meaning.get(term.source)  # none of a sum that nothing reads
-            if part is None or total is None:
-                total = None
-                break
-            for j, factor in part.items():
-                total[j] = total.get(j, 0) + term.sign * (factor << term.shift)
-        if total is not None and len(total) > SHORT:
-            total = None
-        self.meaning[source] = total
+        total = self.meaning(source)
         if total is None:
             return ""
         shown = " ".join(
