@@ -77,11 +77,12 @@ def low_rank(
     layer gets smaller, and for 1-bit weights, which are no sums.
     """
     _check(rank, energy, budget, form, granularity, groups)
-    chosen = find_layers(model, layers)
+    chosen, last = find_layers(model, layers), None
     if layers is None:
-        chosen.popitem()
+        last, _ = chosen.popitem()
     experts = {f"{name}.linear" for name, module in model.named_modules() if isinstance(module, layer_factory.Experts)}
     plan: dict[str, dict[str, Any]] = {}
+    possible = False
     for name, layer in chosen.items():
         if name in experts:
             if layers is not None:
@@ -105,11 +106,18 @@ def low_rank(
         if bit_width_of(layer) == 1:
             raise QuantError(f"layer {name} has 1-bit weights, which are no sums of products: choose others", status=2)
         check_form(name, layer, "factoring")
+        possible = True
         clusters = groups if kind == "grouped" else 1
         count = _rank(name, layer, kind, rank, energy, budget, granularity, clusters)
         if rank is None and factors.parameters(kind, layer.weight.shape, count, clusters) >= layer.weight.numel():
             continue
         plan[name] = {"form": kind, "rank": count, "norm": norm}
+    if last is not None and not possible:
+        raise QuantError(
+            f"no layer but the last one, {last}, can be factored, and that one stays unless it is chosen: choose it "
+            "(--layers), or take another method (slim)",
+            status=2,
+        )
     if not plan:
         raise QuantError(
             "no layer gets smaller by that rank: give a smaller density (budget), energy or rank", status=2

@@ -241,6 +241,10 @@ def test_bad_requests():
     ):
         with pytest.raises(QuantError, match=words):
             compression.low_rank(model, **options)
+    one = torch.nn.Sequential(linear(schemes.get("integer"), 16, 16))
+    with pytest.raises(QuantError, match=r"no layer but the last one, 0, can be factored, .*: choose it"):
+        compression.low_rank(one, rank=2)
+    assert len(find_layers(compression.low_rank(one, rank=2, layers="0", x=torch.randn(4, 16)))) == 2
     with pytest.raises(QuantError, match="1-bit weights"):
         compression.low_rank(create_model("tfc-w1a1"), budget=0.5)
     with pytest.raises(
