@@ -112,10 +112,10 @@ def build(
         limits=limits or {},
         seeds=tuple(seeds),
     )
-    folder = Path(out)
+    folder, opened = Path(out), Model.open(model, input_type)
     with exclusive(folder, "another build"), progress.shown(watch, folder) as told:
         evidence.check_before_build(folder, ALL_STEPS)
-        work = _Build(Model.open(model, input_type), config, folder, told)
+        work = _Build(opened, config, folder, told)
         if (folder / evidence.RECORDS).exists():
             for stale in (FILE, PAGE):
                 (folder / stale).unlink(missing_ok=True)

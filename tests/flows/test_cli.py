@@ -177,6 +177,7 @@ def test_wrong_usage_is_one_line(small, tmp_path):
     one_line(bitfabric("nosuch"), 2, "No such command 'nosuch'")
     one_line(bitfabric("build"), 2, "MODEL.onnx")
     one_line(bitfabric("build", tmp_path / "no.onnx", "-t", "ulx3s-85f", "-o", tmp_path / "o"), 2, "no.onnx")
+    assert not (tmp_path / "o").exists()
     one_line(bitfabric("estimate", small / "model.onnx", "-t", "ulx3s"), 2, "ulx3s-85f")
     one_line(bitfabric("run", tmp_path, "-i", small / "x.npy"), 2, "no finished build", "bitfabric build")
     one_line(bitfabric("train", "tcf-w1a1", "-o", tmp_path / "r"), 2, "tfc")
