@@ -1,24 +1,16 @@
 """The training loop, based on Lightning."""
 
 import json
-import logging
 import os
-import signal
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
-from lightning.pytorch.utilities.exceptions import MisconfigurationException, SIGTERMException
 
 from quant.compression.tying import tie_layers
 from quant.cost import CostModel
@@ -32,10 +24,11 @@ from quant.distillation.teacher import Teacher, TeacherLike
 from quant.errors import QuantError
 from quant.metrics import summary
 from quant.models.network import Network, check_input_shape, load_parameters
+from quant.training import runner
 from quant.training.batches import Batches
 from quant.training.callbacks import Bar, KeepBest, KeepCheckpoint
 from quant.training.checkpoint import weights_hash
-from quant.training.config import TrainConfig, TrainerOptions, check_augmentation, check_label_smoothing
+from quant.training.config import TrainConfig, check_augmentation, check_label_smoothing
 from quant.training.exits import ExitFigures, choose_thresholds, measure_exits, prepare_exits
 from quant.training.lightning_module import LOSSES, Epoch, Training, hand_out
 from quant.training.logs import make_logger
@@ -198,9 +191,9 @@ def fit(
     slimming = [] if config.slimming is None else [penalty_of(model, config.slimming, channels)]
     tables = LookupTraining(model) if has_tables(model) or has_encoders(model) else None
     own = [*pruning, *slimming, *(callback for callback in (tables, best, shown, kept) if callback is not None)]
-    with _quiet_lightning(), torch.random.fork_rng(), _threads(1 if work < SMALL else torch.get_num_threads()):
-        runner = _trainer(epochs, [*callbacks, *own], config.trainer, make_logger(config.log, logs))
-        rank, processes, device = runner.global_rank, runner.world_size, runner.strategy.root_device
+    with runner.quiet(), torch.random.fork_rng(), runner.threads(1 if work < SMALL else torch.get_num_threads()):
+        trainer = runner.trainer(epochs, [*callbacks, *own], config.trainer, make_logger(config.log, logs))
+        rank, processes, device = trainer.global_rank, trainer.world_size, trainer.strategy.root_device
         if batch_size % processes:
             raise QuantError(
                 f"batch_size={batch_size} cannot be shared by {processes} processes: take a multiple", status=2
@@ -240,7 +233,7 @@ def fit(
                 tables.prepare(model.to(device))
         training = Training(model, objective, rates, epochs, batches, request, guide, best)
         try:
-            _run(runner, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
+            runner.run(trainer, training, batches, kept.path if resumed else None)  # type: ignore[union-attr]
         finally:
             if guide is not None:
                 guide.close()
@@ -377,69 +370,3 @@ def _check_checkpoint(path: Path, request: Mapping[str, Any], fixed: bool) -> No
                 "train without resume",
                 status=2,
             )
-
-
-def _trainer(
-    epochs: int, callbacks: list[Callback], options: TrainerOptions, logger: Logger | None
-) -> lightning.Trainer:
-    settings: dict[str, Any] = {"accelerator": "gpu" if torch.cuda.is_available() else "cpu", "devices": 1}
-    try:
-        runner = lightning.Trainer(
-            max_epochs=epochs,
-            callbacks=callbacks,
-            logger=logger or False,
-            # Must be True if any checkpoint callback is present.
-            enable_checkpointing=any(isinstance(callback, KeepCheckpoint) for callback in callbacks),
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            **settings | options.chosen(),
-        )
-    except (TypeError, ValueError, MisconfigurationException) as error:
-        raise QuantError(f"Lightning refuses trainer={options.chosen()}: {error}", status=2) from error
-    if isinstance(runner.strategy.launcher, _MultiProcessingLauncher):
-        raise QuantError(
-            "strategies that fork or spawn processes leave the trained network behind in them: use strategy='ddp' in a "
-            "script, or one device in a notebook",
-            status=2,
-        )
-    return runner
-
-
-def _run(runner: lightning.Trainer, training: Training, batches: Batches, resumed: Path | None) -> None:
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        runner.fit(training, train_dataloaders=batches, ckpt_path=resumed)
-    except SIGTERMException:  # a subclass of SystemExit that must propagate
-        raise
-    except SystemExit:
-        # On Ctrl-C Lightning ignores SIGINT and exits; restore the handler and raise KeyboardInterrupt instead.
-        if not runner.interrupted:
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from None
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    previous = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(previous)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Context that suppresses Lightning's banner, tips and warnings."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
