@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 
 from flows.cycle_budget import cycle_budget
-from flows.finn import frontend, settings, workspace
+from flows.finn import foldings, frontend, settings, workspace
 from flows.finn.handover import make_portable
 from flows.inputs import received, warn
 from flows.verify import equal
@@ -36,10 +36,6 @@ from hw.host.arrays import load_array, save_array
 from hw.host.errors import BitfabricError, UsageError
 from hw.host.files import read_json, read_text, write_bytes, write_json, write_text
 from hw.ir.graph import Graph
-from hw.ir.kernel import Folding
-from hw.kernels.depthwise.kernel import Depthwise
-from hw.kernels.shared.pool import Pool
-from hw.kernels.sliding_window.kernel import SlidingWindow
 from hw.lowering.input_types import InputTypes
 from hw.model import Model
 from hw.native import process
@@ -203,7 +199,7 @@ class _Flow:
                 where = f"{self.folding}: layer {graph.titles[several[0]]}"
                 raise UsageError(f"{where}: FINN takes a pixel at a time; leave M out")
         elif self.cycles is not None:
-            least, layer = _fastest(graph)
+            least, layer = foldings.fastest(graph)
             if self.cycles < least:
                 raise UsageError(
                     f"the rate leaves {self.cycles} cycles a frame at {self.clock_mhz:g} MHz; layer {layer} needs "
@@ -214,7 +210,7 @@ class _Flow:
             table = choose.for_area(graph, 0.25, device.family, device.capacity, plain=True)
         # FINN processes one pixel at a time.
         made = apply_folding(graph, {name: replace(each, pixels=1) for name, each in table.items()})
-        return _as_finn_folds(made), given
+        return foldings.supported(made), given
 
     def _device(self) -> Device:
         """The device for which the folding is chosen: that of the part, or a large one for an unknown part."""
@@ -391,35 +387,6 @@ def _estimate(reports: Path) -> dict[str, Any]:
         path = reports / f"estimate_{name}.json"
         found[key] = read_json(path) if path.is_file() else {}
     return found
-
-
-def _fastest(graph: Graph) -> tuple[int, str]:
-    """The minimum interval, in cycles, of foldings with one pixel per beat, and the layer that limits it."""
-    return max(
-        (min(node.kernel.fold(f).schedule().interval for f in node.kernel.foldings() if f.pixels == 1), node.title)
-        for node in graph
-    )
-
-
-def _as_finn_folds(graph: Graph) -> Graph:
-    """The graph with foldings of sliding windows that FINN supports.
-
-    Before a depthwise layer or a pool, a sliding window has the parallelism of that layer. Elsewhere it has at most all
-    channels of one pixel, or the whole window.
-    """
-    readers = {edge: node for node in graph for edge in node.inputs}
-    table = {}
-    for node in graph:
-        kernel = node.kernel
-        if not isinstance(kernel, SlidingWindow):
-            continue
-        reader = readers.get(node.outputs[0])
-        whole = kernel.channels * int(np.prod(kernel.kernel))
-        if reader is not None and isinstance(reader.kernel, Depthwise | Pool):
-            table[node.name] = Folding(1, reader.kernel.folding.pe)
-        elif kernel.channels < kernel.simd != whole:
-            table[node.name] = Folding(1, kernel.channels)
-    return apply_folding(graph, table)
 
 
 def _depth(model: Any, node: Any, depths: dict[str, int]) -> int:

@@ -211,6 +211,7 @@ def test_nothing_of_finn_is_left_about(model, tmp_path):
     root = str(Path(__file__).parents[2])
     command = ["finn", str(model), "--board", "Pynq-Z2", "--fps", "100000", "-o", "out"]
     env = {"HOME": str(home), "PYTHONPATH": root, "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+    env["BITFABRIC_CACHE"] = str(tmp_path / "cache")  # our own plans of layers in logic
     code = f"import sys; sys.argv[1:] = {command!r}; from flows.cli.main import main; main()"
     run = subprocess.run([sys.executable, "-c", code], cwd=work, env=env, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
