@@ -39,20 +39,20 @@ def _conv(context: Lowering, node: onnx.NodeProto) -> None:
             node, f"its weights {integers.shape} do not fit its input {call.shape}", "export the model again"
         )
     bias = call.operand(2)
+    if bias is not None and not np.all(np.isfinite(bias)):
+        raise lowering_error(node, "its bias is not finite", "check the training")
     tensor = with_axis_last(context, node, context.affine_integers(node.input[0], node), permuted=True)
     padded = padding(node, tensor, windows)
     name = context.name("conv")
     if groups == call.shape[channels] == len(integers) and groups > 1:
-        result = _depthwise(context, node, name, tensor, padded, integers, scale, groups)
+        result = _depthwise(context, node, name, tensor, padded, integers, scale, groups, bias)
     else:
         order = np.argsort(channels_of(tensor.layout_ops, tensor.channels))
         matrix, scales = (_matrix(values, groups, order) for values in (integers, scale))
         rank = len(windows.out) + 1
         layout_ops = permuted_channels(np.arange(len(integers)), rank, channels - 1)
-        result = dense(context, node, name, tensor, padded, matrix, scales, layout_ops)
+        result = dense(context, node, name, tensor, padded, matrix, scales, layout_ops, bias)
     if bias is not None:
-        if not np.all(np.isfinite(bias)):
-            raise lowering_error(node, "its bias is not finite", "check the training")
         result = result.then((step("Add", bias.reshape(call.along(channels))),), node.name)
     context.values[node.output[0]] = result
 
@@ -66,13 +66,16 @@ def dense(
     matrix: np.ndarray,
     scales: np.ndarray,
     layout_ops: LayoutOps,
+    bias: np.ndarray | None,
 ) -> IntegerTensor:
     """The product of windows with a matrix of integers times scales (K * C, M).
+
+    ``bias``, (M,), is what the model's operator adds; a later step adds it here.
 
     Its rows are in the order of a window's elements, the stream's channels innermost; ``layout_ops`` lead from the
     stream of the results to the model's tensor.
     """
-    result = _product(context, node, name, tensor, padded, matrix, scales, layout_ops)
+    result = _product(context, node, name, tensor, padded, matrix, scales, layout_ops, bias)
     if result is not None:
         return result
     parts = []
@@ -82,7 +85,7 @@ def dense(
         own = matrix[rows] * np.tile(group.used, positions)[:, None]
         more = len(matrix) - len(rows)
         around = padding(node, group.tensor, padded.windows)
-        parts.append(_product(context, node, name, group.tensor, around, own, scales[rows], layout_ops, more))
+        parts.append(_product(context, node, name, group.tensor, around, own, scales[rows], layout_ops, bias, more))
     return sum_of_groups(name, node, parts, len(matrix))
 
 
@@ -95,6 +98,7 @@ def _product(
     matrix: np.ndarray,
     scales: np.ndarray,
     layout_ops: LayoutOps,
+    bias: np.ndarray | None,
     others: int = 0,
 ) -> IntegerTensor | None:
     """The same, for inputs of one scale.
@@ -132,7 +136,7 @@ def _product(
         edge,
         bounds,
         steps,
-        Product((tensor,), padded.around(summed(terms, magnitudes, True, others)), len(steps)),
+        Product((tensor,), padded.around(summed(terms, magnitudes, True, others, bias)), len(steps)),
         layout_ops,
     )
 
@@ -164,8 +168,9 @@ def _depthwise(
     integers: np.ndarray,
     scale: np.ndarray,
     groups: int,
+    bias: np.ndarray | None,
 ) -> IntegerTensor:
-    """A depthwise convolution: weights (C, K), one row for each channel."""
+    """A depthwise convolution: weights (C, K), one row for each channel. ``bias`` as in ``dense``, (C,)."""
     windows = padded.windows
     channels = np.argsort(channels_of(tensor.layout_ops, groups))
     matrix, scales = (values.reshape(groups, -1)[channels] for values in (integers, scale))
@@ -178,7 +183,12 @@ def _depthwise(
     slope, offset = affine_by_channel(tensor)
     unit = rational(scales[:, 0])
     steps = affine_steps(len(windows.out) + 1, slope * unit, offset * unit * matrix.sum(axis=1).astype(object))
-    sums = summed(lambda values: windows.unpadded.windows(values[0]), np.abs(matrix * scales), shared=False)
+    sums = summed(
+        lambda values: windows.unpadded.windows(values[0]),
+        np.abs(matrix * scales),
+        shared=False,
+        bias=None if bias is None else bias[channels],
+    )
     product = Product((tensor,), padded.around(sums), len(steps))
     bounds = low * up + high * down, high * up + low * down
     return _append(context, node, name, kernel, edge, bounds, steps, product, tensor.layout_ops)

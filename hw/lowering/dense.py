@@ -47,13 +47,13 @@ def _matmul(context: Lowering, node: onnx.NodeProto) -> None:
     integers, scale = integers[order], scale[order]
     out = context.shape(node.output[0])[1:]
     name = context.name("fc")
-    result = _product(context, node, name, tensor, integers, scale, factor, out)
+    result = _product(context, node, name, tensor, integers, scale, factor, out, bias)
     if result is None:
         parts = []
         for group in scale_groups(context, node, tensor):
             part = integers[group.rows] * group.used[:, None]
             more = len(integers) - len(part)
-            parts.append(_product(context, node, name, group.tensor, part, scale[group.rows], factor, out, more))
+            parts.append(_product(context, node, name, group.tensor, part, scale[group.rows], factor, out, bias, more))
         result = sum_of_groups(name, node, parts, len(integers))
     context.values[node.output[0]] = result if bias is None else result.then((step("Add", bias),), node.name)
 
@@ -67,11 +67,13 @@ def _product(
     scale: np.ndarray,
     factor: Fraction,
     out: tuple[int, ...],
+    bias: np.ndarray | None,
     others: int = 0,
 ) -> IntegerTensor | None:
     """The products of rows with ``factor * integers * scale``, of shape ``out`` in the model.
 
-    ``others`` is the number of terms that other kernels add. None if scales within one sum have no small ratio.
+    ``bias`` is added by a later step; ``others`` is the number of terms that other kernels add. None if scales within
+    one sum have no small ratio.
     """
     assert tensor.affine is not None
     slope, offset = (np.broadcast_to(part, tensor.shape).reshape(-1, tensor.channels)[0] for part in tensor.affine)
@@ -96,7 +98,8 @@ def _product(
     def terms(values: list[np.ndarray]) -> np.ndarray:
         return values[0].reshape(-1, *shape)
 
-    context.products[edge] = Product((tensor,), summed(terms, magnitudes, True, others), len(steps))
+    added = None if bias is None else bias.reshape(-1)  # one number, or one for each output
+    context.products[edge] = Product((tensor,), summed(terms, magnitudes, True, others, added), len(steps))
     bounds = reachable(integers, tensor.low, tensor.high)
     return output_tensor(node, edge, kernel, bounds, steps, layout_ops)
 

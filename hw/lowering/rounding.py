@@ -83,13 +83,19 @@ Terms = Callable[[list[np.ndarray]], np.ndarray]
 """From the sources' values to the terms of each sum, along the last axis."""
 
 
-def summed(terms: Terms, magnitudes: np.ndarray, shared: bool, added: int = 0) -> Bounds:
+def summed(
+    terms: Terms, magnitudes: np.ndarray, shared: bool, added: int = 0, bias: np.ndarray | None = None
+) -> Bounds:
     """Bounds on weighted sums of ``terms``, with the absolute values of the weights in ``magnitudes``.
 
     If ``shared``, all sums have the same terms, and ``magnitudes`` is (terms, sums). Otherwise every sum has its own
     terms, against which ``magnitudes`` broadcasts. The model adds ``added`` more terms to each sum, which other kernels
     compute.
+
+    ``bias`` is what the model's operator adds to each of the sums, (sums,). A later step adds it to the result, but the
+    operator may begin with it: then every partial sum is rounded to what float32 has beside the bias.
     """
+    biased = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64))
     size = magnitudes.shape[0 if shared else -1]
 
     def bounds(sources: list[Interval], value: np.ndarray) -> Interval:
@@ -98,19 +104,23 @@ def summed(terms: Terms, magnitudes: np.ndarray, shared: bool, added: int = 0) -
         count = max(1, CHUNK_TERMS // per_frame)
         for at in range(0, len(value), count):
             low, high = (terms([source[side][at : at + count] for source in sources]) for side in (0, 1))
-            error[at : at + count] = _sum_error(low, high, magnitudes, shared, added).reshape(-1, *value.shape[1:])
+            error[at : at + count] = _sum_error(low, high, magnitudes, shared, added, biased).reshape(
+                -1, *value.shape[1:]
+            )
         return value - error, value + error
 
     return bounds
 
 
-def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool, added: int) -> np.ndarray:
+def _sum_error(
+    low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared: bool, added: int, bias: np.ndarray
+) -> np.ndarray:
     """The largest absolute error of float32 sums whose terms lie between ``low`` and ``high``."""
 
     def weighted(values: np.ndarray) -> np.ndarray:
         return values @ magnitudes if shared else (values * magnitudes).sum(axis=-1)
 
-    largest = weighted(np.maximum(np.abs(low), np.abs(high)))
+    largest = weighted(np.maximum(np.abs(low), np.abs(high))) + bias
     error = (low.shape[-1] + added + 8) * ULP / 2 * largest + weighted((high - low) / 2)
     # Sums of multiples of one power of two that stay below 2**24 of them are exact, in any order.
     known = (low == high).all(axis=-1, keepdims=shared)
@@ -118,6 +128,7 @@ def _sum_error(low: np.ndarray, high: np.ndarray, magnitudes: np.ndarray, shared
         grid = lowest_bit(low, -1)[..., None] * lowest_bit(magnitudes, 0)
     else:
         grid = lowest_bit(low, -1) * lowest_bit(magnitudes, -1)
+    grid = np.minimum(grid, lowest_bit(bias[None], 0))
     return np.where((largest < grid * 2.0**24) & known & (added == 0), 0.0, error)
 
 

@@ -135,7 +135,8 @@ def _conv_transpose(context: Lowering, node: onnx.NodeProto) -> None:
         step("Reshape", shape=(outputs, *(axis.blocks * axis.stride for axis in axes))),
     )
     name = context.name("conv")
-    result = dense(context, node, name, tensor, padded, matrix, scales, simplified(to_space, stream))
+    added = None if bias is None else np.tile(bias, prod(strides))
+    result = dense(context, node, name, tensor, padded, matrix, scales, simplified(to_space, stream), added)
     if bias is not None:
         result = result.then((step("Add", bias.reshape(call.along(1))),), node.name)
     context.values[node.output[0]] = _cropped(context, node, result, axes)

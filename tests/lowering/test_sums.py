@@ -14,6 +14,7 @@ from hw.kernels.add.kernel import Add
 from hw.kernels.requant.kernel import Requant
 from hw.lowering.lower import lower_model
 from hw.lowering.qonnx import load
+from hw.lowering.rounding import interval
 from hw.simulation.emulator import Emulator
 from hw.verification.layers import check_directed, drive
 from hw.verification.reference import Reference, compare, compare_with
@@ -316,3 +317,33 @@ def test_a_sum_that_is_too_wide_names_its_node_and_the_remedy():
     with pytest.raises(BitfabricError, match=message) as caught:
         lower_model(load(b.model((b.node("Add", x, y), (1, 4)))))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["Gemm", "Conv", "depthwise", "ConvTranspose"])
+def test_a_bias_may_be_the_first_term_of_the_models_sum(kind):
+    """A bias finer than the products: the sums alone are exact in float32, but not beside the bias, in any order."""
+    rng = np.random.default_rng(7)
+    inputs, outputs = (400, 20) if kind == "Gemm" else (16, 16)
+    b = Builder((1, inputs) if kind == "Gemm" else (1, inputs, 6, 6))
+    x = b.quant("x", 1.0, 8, signed=0)
+    size = {"Gemm": (outputs, inputs), "depthwise": (outputs, 1, 5, 5)}.get(kind, (outputs, inputs, 5, 5))
+    weight = rng.integers(-128, 128, size) * 2.0**-10
+    bias = rng.integers(-(1 << 14), 1 << 14, outputs) * 2.0**-18
+    options = {"Gemm": {"transB": 1}, "depthwise": {"group": inputs}}.get(kind, {})
+    operator = "Conv" if kind == "depthwise" else kind
+    y = b.node(operator, x, b.quant(weight, 2.0**-10, 8), bias, **options)
+    shape = {"Gemm": (1, outputs), "ConvTranspose": (1, outputs, 10, 10)}.get(kind, (1, outputs, 2, 2))
+    reference = Reference(b.model((y, shape)))
+    lowering = lower_model(reference.model)
+    assert check_directed(lowering.graph, lowering, reference).layers == 1
+
+    if kind == "Gemm":
+        [(edge, (_, tensor))] = [each for each in lowering.computed.items() if each[0] in lowering.products]
+        codes = rng.integers(0, 256, (8, inputs))
+        integers = {lowering.graph.inputs[0].edge: codes, edge: codes @ (weight.T * 1024).astype(int)}
+        low, high = interval(tensor, integers, lowering.products)
+        for order in (rng.permutation(inputs) for _ in range(8)):
+            total = np.repeat(np.float32(bias)[None], len(codes), 0)
+            for i in order:
+                total += np.float32(codes[:, i, None] * weight[:, i])
+            assert ((low <= total) & (total <= high)).all()

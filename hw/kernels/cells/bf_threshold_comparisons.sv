@@ -58,5 +58,7 @@ module bf_threshold_comparisons #(
     end
     assign number[b] = between != '0;
   end
-  assign y = OUT_BITS'(FALLS ? COUNT'(STEPS) - number : number) + OUT_BITS'(OUT_MIN);
+  logic [COUNT-1:0] steps;
+  assign steps = FALLS ? COUNT'(STEPS) - number : number;
+  assign y = OUT_BITS'(steps) + OUT_BITS'(OUT_MIN);
 endmodule

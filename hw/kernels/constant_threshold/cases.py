@@ -19,6 +19,7 @@ SMALL = (
     ("three levels", "TERNARY", "TERNARY", 2, 0.4, 1),
     ("decreasing", "UINT6", "INT3", 7, 1.0, 2),
     ("four bits", "INT14", "UINT4", 15, 0.3, 1),
+    ("one step of three bits", "INT5", "INT3", 1, 0.5, 1),
 )
 STEPS = (
     # input, output, channels
