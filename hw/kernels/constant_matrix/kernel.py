@@ -183,7 +183,9 @@ class ConstantMatrix(PipelineKernel):
 
     @property
     def variant(self) -> str:
-        return f"{self.op} {self.adders_per_stage}"
+        # Popcounts have short adders: with as many as there may be between registers, they are much faster than others.
+        popcount = self.adders_per_stage == MOST_ADDERS and self.product.input_dtype.bitwidth() == 1
+        return f"{self.op} {self.adders_per_stage}{' of bits' if popcount else ''}"
 
     # Arithmetic.
 
