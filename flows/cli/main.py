@@ -94,8 +94,8 @@ def main() -> None:
     except LIMITS as error:
         line = explain(error)
         fail(str(line), line.status)
-    except RuntimeError:
-        if os.path.expanduser("~") != "~":
+    except RuntimeError as error:
+        if "home" not in str(error).lower() or os.path.expanduser("~") != "~":
             raise
         fail("this user has no home folder, and a package asks for it: set HOME to a folder", 1)
     sys.exit(status if isinstance(status, int) else 0)
